@@ -1,1 +1,1 @@
-"""What the programs of barto share: messages and codec, calendar, schedules, identity, configuration."""
+"""What the programs of barto share: messages, codec, calendar, schedules, identity, settings."""

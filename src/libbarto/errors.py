@@ -34,7 +34,7 @@ class CalendarError(UserError):
 
 
 class SelectorError(UserError):
-    """A selector of workers that cannot be read; `text`, `start` and `end` as in `CalendarError`."""
+    """A selector of workers that cannot be read; the attributes are those of `CalendarError`."""
 
     def __init__(self, message: str, text: str, start: int = 0, end: int | None = None) -> None:
         self.message = message
@@ -53,7 +53,7 @@ class ProtocolError(BartoError):
 
 
 class ConnectionClosed(BartoError, ConnectionError):
-    """The link is gone. `code` is the websocket close code (RFC 6455 section 7.4), `reason` its text."""
+    """The link is gone: `code` is the close code (RFC 6455 section 7.4), `reason` its text."""
 
     def __init__(self, code: int = 1006, reason: str = "") -> None:
         self.code = code
