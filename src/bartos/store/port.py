@@ -1,0 +1,350 @@
+"""The store's port: what the server asks of its database.
+
+Two implementations stand behind it, SQL (SQLite, MariaDB) and memory, and one contract suite
+holds both to what is written here. Every method may raise `StoreUnavailable`, and then has
+changed nothing or, for a COMMIT whose answer was lost, what it was asked to change: so all
+changes may be repeated. Instants are microseconds since 1970, UTC; ids are 16 bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from libbarto.identity import NO_TAG
+from libbarto.message.v2.record import (
+    Claimed,
+    Cut,
+    Decided,
+    Ended,
+    Lane,
+    Output,
+    SetApplied,
+    Started,
+    Status,
+    Verdict,
+)
+
+Record = SetApplied | Claimed | Started | Status | Ended | Decided | Output | Cut
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that cannot be understood: kept raw, so that the stream goes on."""
+
+    seq: int
+    data: bytes
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a lane is committed: the last record's number and tag, and the epoch it came in."""
+
+    seq: int = 0
+    tag: bytes = NO_TAG
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """What the store knows of a worker; `spool_id` and `epoch` are the last confirmed ones."""
+
+    uid: bytes
+    name: str
+    epoch: int = 0
+    spool_id: bytes = bytes(16)
+    generation: int = 0
+    set_hash: bytes = b""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    first_seen: int = 0
+    last_seen: int = 0
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one lane of one worker, to be committed whole with the mark's advance.
+
+    `records[i]` has the number `first_seq + i`; `tag` is the last one's. The worker's `name` is
+    the server's own knowledge, never the record's word.
+    """
+
+    worker_uid: bytes
+    worker: str
+    spool_id: bytes
+    lane: Lane
+    epoch: int
+    first_seq: int
+    tag: bytes
+    records: Sequence[Record | DeadLetter]
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last record, that the mark will have."""
+        return self.first_seq + len(self.records) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """A schedule as it is in force. `definition` is JSON of all its keys as configured."""
+
+    uid: bytes
+    name: str
+    definition: str
+    enabled: bool = True
+    version: int = 1
+    updated_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a reader wants; all that are given must hold. `schedule` matches a name exactly,
+    or the part after the slash of a 1.x name. `before` is a cursor: (slot, run_id) of the last row
+    of the page before; rows come newest slot first."""
+
+    worker: str | None = None
+    schedule: str | None = None
+    verdicts: frozenset[Verdict] | None = None
+    running: bool | None = None
+    since: int | None = None
+    until: int | None = None
+    before: tuple[int, bytes] | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run: one occurrence that was claimed. `verdict` is None while it runs.
+
+    `chunks` of the output lane belong to the last attempt; `chunks_stored` are here by now: the
+    output is complete when they are equal and the run has ended.
+    """
+
+    run_id: bytes
+    attempt: int
+    schedule_uid: bytes
+    schedule: str
+    worker_uid: bytes
+    worker: str
+    kind: int
+    slot: int
+    claimed_at: int
+    late_us: int
+    generation: int
+    started_at: int | None
+    ended_at: int | None
+    verdict: Verdict | None
+    reason: str
+    exit_code: int | None
+    signal: int | None
+    chunks: int
+    chunks_stored: int
+    bytes_out: int
+    bytes_err: int
+    cut_bytes: int
+    cut_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step of an attempt, as `exit_status` has it."""
+
+    run_id: bytes
+    attempt: int
+    step: int
+    command: str
+    exit_code: int | None
+    signal: int | None
+    success: bool
+    started_at: int | None
+    ended_at: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRow:
+    """A chunk of output, as `output` has it; `segments` as `libbarto.message.v2.segment` packs."""
+
+    chunk_no: int
+    step: int
+    offset: int
+    first_line: int
+    lines: int
+    started_at: int
+    segments: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRange:
+    """Slots that did not run, and why."""
+
+    schedule_uid: bytes
+    schedule: str
+    worker_uid: bytes
+    worker: str
+    first_slot: int
+    last_slot: int
+    count: int
+    verdict: Verdict
+    reason: str
+    decided_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """Rows of the operator's SELECT; `truncated` when a bound cut it short."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """The bounds of `query`."""
+
+    rows: int = 10_000
+    bytes: int = 10 * 1024 * 1024
+    seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What to keep: output and verdicts by age (seconds), and bytes of output in all.
+
+    `output_by_schedule` and `verdicts_by_schedule` override the ages for single schedules (by
+    uid). A schedule's last run and last failure on each worker are never dropped.
+    """
+
+    output_age: float = 90 * 86_400.0
+    verdict_age: float = 400 * 86_400.0
+    total_bytes: int = 10 * 1024**3
+    output_by_schedule: Mapping[bytes, float] = field(default_factory=dict)
+    verdicts_by_schedule: Mapping[bytes, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a step of retention dropped (or would), and whether more is due."""
+
+    output_rows: int = 0
+    output_bytes: int = 0
+    status_rows: int = 0
+    runs: int = 0
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EpochClaim:
+    """A worker's confirmed epoch, and what its Hello said, to be committed together."""
+
+    uid: bytes
+    name: str
+    epoch: int
+    spool_id: bytes
+    labels: Mapping[str, str]
+    version: str
+    capabilities: Mapping[str, str]
+    address: str
+    now: int
+
+
+class Store(Protocol):
+    """The server's memory; see the module's text."""
+
+    async def open(self) -> None:
+        """Connect and migrate. Raises `ConfigError` where the database is newer than the program
+        or the account may not what it must, `StoreUnavailable` where it does not answer."""
+
+    async def close(self) -> None:
+        """Let everything go; idempotent."""
+
+    async def ping(self) -> None:
+        """Raises `StoreUnavailable` unless the store can be read now."""
+
+    # -- sessions ---------------------------------------------------------------------------------
+
+    async def worker(self, uid: bytes) -> WorkerRow | None:
+        """The worker with this uid."""
+
+    async def worker_named(self, name: str) -> WorkerRow | None:
+        """The worker that bears this name now."""
+
+    async def workers(self) -> list[WorkerRow]:
+        """Every worker, by name."""
+
+    async def marks(self, spool_id: bytes) -> dict[Lane, Mark]:
+        """Both lanes' marks; a spool never seen has `Mark()`."""
+
+    async def confirm_epoch(self, claim: EpochClaim) -> bool:
+        """Commit a confirmed epoch into the worker's row and its marks' rows, if it is higher
+        than the last confirmed one: True, else False and nothing has changed."""
+
+    async def append(self, batches: Sequence[Batch]) -> list[bool]:
+        """Commit batches, each whole: True where its mark advanced, False where spool, lane, epoch
+        or the number before it were not what the batch says (its session is over).
+
+        All of them in one transaction; where that fails, in halves, so that one bad batch harms
+        no other. A record that the database refuses becomes a dead letter. State goes before
+        output. Output of a run that was dropped by retention is counted, not stored.
+        """
+
+    async def skip_to(self, spool_id: bytes, lane: Lane, epoch: int, mark: Mark, at: int) -> bool:
+        """Record a gap: move the mark forward to records that the worker no longer holds below."""
+
+    async def current(self, sessions: Sequence[tuple[bytes, int]]) -> list[bool]:
+        """For each (worker uid, epoch): is that still the confirmed epoch? In one query."""
+
+    async def seen(self, uids: Sequence[bytes], now: int) -> None:
+        """These workers are connected at `now`."""
+
+    async def set_generation(
+        self, uid: bytes, expected: int, generation: int, set_hash: bytes
+    ) -> bool:
+        """Compare-and-set of the worker's generation and the hash of its set."""
+
+    # -- schedules --------------------------------------------------------------------------------
+
+    async def schedules(self) -> list[ScheduleRow]:
+        """The schedules in force, by name."""
+
+    async def replace_schedules(self, rows: Sequence[ScheduleRow], now: int) -> None:
+        """Make `rows` all that is in force, in one transaction; old versions are kept."""
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def runs(self, wanted: RunFilter) -> list[RunRow]:
+        """Runs, newest slot first."""
+
+    async def runs_like(self, prefix: str, limit: int = 3) -> list[RunRow]:
+        """Runs whose id, as lower-case hex without hyphens, begins with `prefix`."""
+
+    async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
+        """The steps of a run (of its last attempt), in order."""
+
+    async def chunks(
+        self, run_id: bytes, attempt: int, after: int = -1, limit: int = 64
+    ) -> list[ChunkRow]:
+        """Chunks with a number above `after`, in order."""
+
+    async def ranges(self, wanted: RunFilter) -> list[SlotRange]:
+        """Slots that did not run, newest first; `running` and `before` are not looked at."""
+
+    async def schedule_names(self, worker: str) -> list[str]:
+        """The names of the schedules that a worker has run, sorted."""
+
+    async def query(self, sql: str, limits: QueryLimits) -> QueryResult:
+        """One SELECT over views without credentials. Raises `UserError` with the database's own
+        words where it is none or fails, or takes longer than the limits allow."""
+
+    # -- housekeeping -----------------------------------------------------------------------------
+
+    async def prune(
+        self, keep: Retention, now: int, *, batch: int = 500, dry_run: bool = False
+    ) -> Pruned:
+        """Drop one small step of what `keep` does not keep; with `dry_run` count all of it."""

@@ -1,0 +1,190 @@
+"""Records: what a worker reports, each once, in order, kept until the server has committed it.
+
+State records tell what was decided and how it ended; output records carry what commands printed.
+The two travel in lanes of their own, so that a verdict never waits behind a gigabyte.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from libbarto.codec import V2, Codec, Extensible, Id, I32, I64, U8, U16, U32, U64, Variants, codec
+
+
+class Lane(enum.IntEnum):
+    """The two streams of records of a worker, each with its own gapless numbers from 1."""
+
+    STATE = 0
+    OUTPUT = 1
+
+
+class Verdict(enum.IntEnum):
+    """What became of a planned start (DESIGN section 2)."""
+
+    OK = 0
+    FAILED = 1
+    TIMED_OUT = 2
+    CANCELLED = 3
+    SKIPPED = 4
+    MISSED = 5
+    INTERRUPTED = 6
+    LOST = 7
+
+    @property
+    def word(self) -> str:
+        """The verdict as people read it: `timed_out`, `ok`."""
+        return self.name.lower()
+
+
+class Stream(enum.IntEnum):
+    """Which of a command's streams a piece of output came from; MARKER is barto's own word."""
+
+    STDOUT = 1
+    STDERR = 2
+    MARKER = 3
+
+
+class SetApplied(Extensible):
+    """The worker took on the set `generation` at `at`: its slots count strictly after that."""
+
+    generation: U64
+    at: I64
+    schedules: list[Id] = []
+
+
+class Claimed(Extensible):
+    """An attempt at an occurrence was claimed, and is about to start.
+
+    `kind` is `identity.Kind`; `slot`, `at` and `late_us` are microseconds; `cause` as in the id.
+    """
+
+    run_id: Id
+    attempt: U16
+    kind: U8
+    schedule_uid: Id
+    schedule: str
+    slot: I64
+    at: I64
+    late_us: U64 = 0
+    generation: U64 = 0
+    cause: bytes = b""
+    boot_id: Id = bytes(16)
+    clock_offset_us: I64 | None = None
+
+
+class Status(Extensible):
+    """A step of an attempt ended: exactly how.
+
+    `exit_code` and `signal` are as the host reports them, at most one of them is set; neither
+    where the command could not be started or its end was not seen, and then `reason` says why.
+    """
+
+    run_id: Id
+    attempt: U16
+    step: U16
+    command: str
+    exit_code: I32 | None = None
+    signal: I32 | None = None
+    success: bool = False
+    started_at: I64 | None = None
+    ended_at: I64
+    reason: str | None = None
+
+
+class StreamTotals(Extensible):
+    """All that a run printed to one stream, also what was cut: how much, and its SHA-256."""
+
+    stream: U8
+    bytes_: U64
+    lines: U64
+    sha256: bytes = b""
+
+
+class Ended(Extensible):
+    """An attempt ended with a verdict. `reason` is for people, empty where the verdict says all.
+
+    `chunks` is how many chunks of the attempt the output lane carries, so that a reader can tell
+    when it is complete; `cut_bytes` and `cut_lines` say what `output_max` left out.
+    """
+
+    run_id: Id
+    attempt: U16
+    verdict: U8
+    reason: str = ""
+    started_at: I64 | None = None
+    ended_at: I64
+    chunks: U32 = 0
+    totals: list[StreamTotals] = []
+    cut_bytes: U64 = 0
+    cut_lines: U64 = 0
+    final: bool = True
+
+
+class Decided(Extensible):
+    """A verdict for `count` slots of a schedule, none of which ran; both ends belong to it."""
+
+    schedule_uid: Id
+    schedule: str
+    first_slot: I64
+    last_slot: I64
+    count: U64
+    verdict: U8
+    reason: str = ""
+
+
+class Started(Extensible):
+    """The first command of an attempt runs now: its process id on the worker."""
+
+    run_id: Id
+    attempt: U16
+    pid: U64
+    at: I64
+
+
+StateRecord = Annotated[
+    SetApplied | Claimed | Started | Status | Ended | Decided, Variants(extensible=True)
+]
+
+
+class Output(Extensible):
+    """A chunk of what a run printed: the very bytes, both streams in the order of arrival.
+
+    `offset` counts bytes of the attempt before this chunk, `first_line` its line breaks before;
+    `lines` are those within. `segments` are the pieces that make up `data`, see `Segment`.
+    """
+
+    run_id: Id
+    attempt: U16
+    chunk_no: U32
+    step: U16
+    offset: U64
+    first_line: U64
+    lines: U32
+    started_at: I64
+    segments: bytes
+    data: bytes
+
+
+class Cut(Extensible):
+    """`output_max` was exceeded: what lies between head and tail is left out.
+
+    Bytes from `from_offset` up to `to_offset` are to be dropped from what was sent before; the
+    chunk number `chunk_no` was kept free for the marker that says so.
+    """
+
+    run_id: Id
+    attempt: U16
+    chunk_no: U32
+    step: U16
+    from_offset: U64
+    to_offset: U64
+    first_line: U64
+    lines: U64
+    at: I64
+
+
+OutputRecord = Annotated[Output | Cut, Variants(extensible=True)]
+
+STATE_RECORD: Codec[object] = codec(StateRecord, V2)
+OUTPUT_RECORD: Codec[object] = codec(OutputRecord, V2)
