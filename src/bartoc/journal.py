@@ -9,11 +9,10 @@ same behaviour. Instants are microseconds since 1970, UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from libbarto.errors import JournalError
-from libbarto.identity import NO_TAG, next_tag
+from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import Lane
 
 
@@ -89,13 +88,14 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class LaneFacts:
-    """What the spool holds of a lane: `first` to `last` (none where first is last + 1)."""
+    """What the spool holds of a lane: `first` to `last` (none where first is last + 1); `tag` is
+    the last one's, `before_tag` that of the record before `first`."""
 
     first: int = 1
     last: int = 0
     tag: bytes = NO_TAG
+    before_tag: bytes = NO_TAG
     acknowledged: int = 0
-    acknowledged_tag: bytes = NO_TAG
 
 
 @dataclass(frozen=True, slots=True)

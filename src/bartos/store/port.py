@@ -15,6 +15,7 @@ from typing import Protocol
 from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import (
     Claimed,
+    ClockBack,
     Cut,
     Decided,
     Ended,
@@ -26,7 +27,7 @@ from libbarto.message.v2.record import (
     Verdict,
 )
 
-Record = SetApplied | Claimed | Started | Status | Ended | Decided | Output | Cut
+Record = SetApplied | Claimed | Started | Status | Ended | Decided | ClockBack | Output | Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ class RunFilter:
 class RunRow:
     """A run: one occurrence that was claimed. `verdict` is None while it runs.
 
-    `chunks` of the output lane belong to the last attempt; `chunks_stored` are here by now: the
-    output is complete when they are equal and the run has ended.
+    `complete` when it has ended and its spool's output lane is committed up to the number that
+    its `Ended` named (`output_seq`), so that all it printed is here.
     """
 
     run_id: bytes
@@ -141,8 +142,7 @@ class RunRow:
     reason: str
     exit_code: int | None
     signal: int | None
-    chunks: int
-    chunks_stored: int
+    complete: bool
     bytes_out: int
     bytes_err: int
     cut_bytes: int

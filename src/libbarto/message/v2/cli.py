@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import Annotated
 
-from libbarto.codec import F64, V2, Codec, Extensible, I64, U8, U64, Variants, codec
+from libbarto.codec import F64, I64, U8, U64, V2, Codec, Extensible, Variants, codec
 
 
 class UpdateKind(enum.IntEnum):

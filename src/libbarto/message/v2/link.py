@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libbarto.codec import Extensible, I64
+from libbarto.codec import I64, Extensible
 
 
 class Heartbeat(Extensible):

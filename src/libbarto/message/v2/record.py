@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import Annotated
 
-from libbarto.codec import V2, Codec, Extensible, Id, I32, I64, U8, U16, U32, U64, Variants, codec
+from libbarto.codec import I32, I64, U8, U16, U32, U64, V2, Codec, Extensible, Id, Variants, codec
 
 
 class Lane(enum.IntEnum):
@@ -104,8 +104,9 @@ class StreamTotals(Extensible):
 class Ended(Extensible):
     """An attempt ended with a verdict. `reason` is for people, empty where the verdict says all.
 
-    `chunks` is how many chunks of the attempt the output lane carries, so that a reader can tell
-    when it is complete; `cut_bytes` and `cut_lines` say what `output_max` left out.
+    `output_seq` is the number of the attempt's last record in the output lane (0 for none): its
+    output is complete when that lane is committed so far. `cut_bytes` is what `output_max` left
+    out. `final` is False where another attempt follows.
     """
 
     run_id: Id
@@ -114,10 +115,9 @@ class Ended(Extensible):
     reason: str = ""
     started_at: I64 | None = None
     ended_at: I64
-    chunks: U32 = 0
+    output_seq: U64 = 0
     totals: list[StreamTotals] = []
     cut_bytes: U64 = 0
-    cut_lines: U64 = 0
     final: bool = True
 
 
@@ -142,8 +142,15 @@ class Started(Extensible):
     at: I64
 
 
+class ClockBack(Extensible):
+    """The host's clock was accepted at `now` though it had read later before."""
+
+    now: I64
+
+
 StateRecord = Annotated[
-    SetApplied | Claimed | Started | Status | Ended | Decided, Variants(extensible=True)
+    SetApplied | Claimed | Started | Status | Ended | Decided | ClockBack,
+    Variants(extensible=True),
 ]
 
 
@@ -170,7 +177,10 @@ class Cut(Extensible):
     """`output_max` was exceeded: what lies between head and tail is left out.
 
     Bytes from `from_offset` up to `to_offset` are to be dropped from what was sent before; the
-    chunk number `chunk_no` was kept free for the marker that says so.
+    chunk that straddles `to_offset`, if any, loses its beginning. The chunk number `chunk_no` was
+    kept free for the marker that says so. `lines` are the line breaks left out, or None where
+    `to_offset` lies within chunks that were sent: then whoever stores them counts, from the
+    `first_line` of what remains.
     """
 
     run_id: Id
@@ -180,7 +190,7 @@ class Cut(Extensible):
     from_offset: U64
     to_offset: U64
     first_line: U64
-    lines: U64
+    lines: U64 | None = None
     at: I64
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libbarto.codec import V2, Codec, Extensible, I32, Id, U64, codec
+from libbarto.codec import I32, U64, V2, Codec, Extensible, Id, codec
 
 
 class Schedule(Extensible):

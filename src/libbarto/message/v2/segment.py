@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from libbarto.codec import V2, Codec, Struct, U8, U32, codec
+from libbarto.codec import U8, U32, V2, Codec, Struct, codec
 
 
 class Segment(Struct):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from libbarto.codec import V2, Codec, Extensible, I64, Id, U8, U32, U64, Variants, codec
+from libbarto.codec import I64, U8, U32, U64, V2, Codec, Extensible, Id, Variants, codec
+
 from libbarto.message.v2.link import Closing, Heartbeat
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from libbarto.codec import V2, Codec, Extensible, I64, Id, U8, U32, U64, Variants, codec
+from libbarto.codec import I64, U8, U32, U64, V2, Codec, Extensible, Id, Variants, codec
+
 from libbarto.message.v2.link import Closing, Heartbeat
 
 
 class LaneState(Extensible):
     """What a worker holds of a lane: numbers `first` to `last`, `acknowledged` of them safe.
 
-    Where it holds nothing, `first` is `last` + 1. `tag` is that of record `last`;
-    `acknowledged_tag` that of the last record it saw acknowledged.
+    Where it holds nothing, `first` is `last` + 1. `tag` is that of record `last`, `before_tag`
+    that of the record before `first`.
     """
 
     first: U64 = 1
     last: U64 = 0
     tag: bytes = bytes(8)
+    before_tag: bytes = bytes(8)
     acknowledged: U64 = 0
-    acknowledged_tag: bytes = bytes(8)
 
 
 class Capabilities(Extensible):
