@@ -8,12 +8,15 @@ same behaviour. Instants are microseconds since 1970, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
-from libbarto.identity import NO_TAG
+from libbarto.errors import JournalError
+from libbarto.identity import NO_TAG, next_tag
 from libbarto.message.v2.record import Lane
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,9 @@ class Journal(Protocol):
     async def load(self) -> JournalState:
         """Open (again), and tell all that is held."""
 
+    async def state(self) -> JournalState:
+        """Tell all that is held, without opening again."""
+
     async def commit(self, transaction: Transaction) -> frozenset[tuple[bytes, int]]:
         """Durably apply; returns (run_id, attempt) of the claims that were made, not refused."""
 
@@ -146,15 +152,201 @@ class Journal(Protocol):
     async def acknowledge(self, lane: Lane, seq: int) -> None:
         """All records up to `seq` are safe on the server."""
 
-    async def forget_acknowledged(self, lane: Lane) -> None:
-        """Take nothing of the lane as acknowledged: the server asks for it again."""
+    async def forget_acknowledged(self, lane: Lane, seq: int) -> None:
+        """Take only records up to `seq` as acknowledged: the server asks for the rest again."""
 
     async def store_epoch(self, epoch: int) -> None:
         """Durably hold this epoch."""
 
-    async def prune(self, keep_bytes: int, older_than: int) -> int:
+    async def prune(self, keep_bytes: int, older_than: int, floor: int = 0) -> int:
         """Drop acknowledged records beyond `keep_bytes` or spooled before `older_than`, and claims
-        of slots before it (never one that is open); returns how many records went."""
+        of slots up to the floor (never one that is open); returns how many records went.
+
+        `floor` raises the floor, which never falls: no slot up to it is ever claimed again."""
 
     async def close(self) -> None:
         """Let go of the files; idempotent."""
+
+
+def merged(transactions: Sequence[Transaction]) -> Transaction:
+    """One transaction that does what these do one after the other.
+
+    Claims and their records come before other records of the same commit; none of the worker's
+    transactions minds, since a claim and the records of its run are never committed together.
+    """
+    if len(transactions) == 1:
+        return transactions[0]
+    cursors: dict[bytes, int] = {}
+    progress: dict[tuple[bytes, int], tuple[int, bytes]] = {}
+    for transaction in transactions:
+        cursors.update(transaction.cursors)
+        progress.update(transaction.progress)
+    return Transaction(
+        claims=[claim for one in transactions for claim in one.claims],
+        state=[record for one in transactions for record in one.state],
+        output=[record for one in transactions for record in one.output],
+        cursors=cursors,
+        new_set=_last(one.new_set for one in transactions),
+        ended=[key for one in transactions for key in one.ended],
+        progress=progress,
+        hold=[chunk for one in transactions for chunk in one.hold],
+        release=[key for one in transactions for key in one.release],
+        newest=_last(one.newest for one in transactions),
+        contact=_last(one.contact for one in transactions),
+    )
+
+
+def _last(values: Iterable[T | None]) -> T | None:
+    """The last that is given, if any."""
+    found: T | None = None
+    for value in values:
+        found = found if value is None else value
+    return found
+
+
+@dataclass(slots=True)
+class _MemoryLane:
+    """A lane of the twin's spool."""
+
+    records: list[tuple[Spooled, int]] = field(default_factory=list)
+    last: int = 0
+    tag: bytes = NO_TAG
+    before_tag: bytes = NO_TAG
+    acknowledged: int = 0
+
+    def append(self, data: bytes, at: int) -> None:
+        self.last += 1
+        self.tag = next_tag(self.tag, data)
+        self.records.append((Spooled(self.last, self.tag, data), at))
+
+    def facts(self) -> LaneFacts:
+        first = self.records[0][0].seq if self.records else self.last + 1
+        return LaneFacts(first, self.last, self.tag, self.before_tag, self.acknowledged)
+
+
+class MemoryJournal:
+    """The twin in memory: it outlives the worker object that writes to it, as a disk would.
+
+    `fail_next` makes the next commit raise `JournalError` and do nothing; `clock_now` is the time
+    stamped on records, as the worker's `newest` tells it.
+    """
+
+    def __init__(self, worker_uid: bytes, spool_id: bytes) -> None:
+        self.worker_uid = worker_uid
+        self.spool_id = spool_id
+        self.fail_next = False
+        self.epoch = 0
+        self._claims: dict[tuple[bytes, int], Claim] = {}
+        self._open: dict[tuple[bytes, int], OpenRun] = {}
+        self._cursors: dict[bytes, int] = {}
+        self._set: StoredSet | None = None
+        self._held: dict[tuple[bytes, int, int], Held] = {}
+        self._lanes = {Lane.STATE: _MemoryLane(), Lane.OUTPUT: _MemoryLane()}
+        self._newest = 0
+        self._contact = 0
+        self._floor = 0
+
+    async def load(self) -> JournalState:
+        return await self.state()
+
+    async def state(self) -> JournalState:
+        return JournalState(
+            worker_uid=self.worker_uid,
+            spool_id=self.spool_id,
+            epoch=self.epoch,
+            cursors=dict(self._cursors),
+            current_set=self._set,
+            open_runs=tuple(self._open.values()),
+            lanes={lane: spool.facts() for lane, spool in self._lanes.items()},
+            newest=self._newest,
+            contact=self._contact,
+            floor=self._floor,
+        )
+
+    async def commit(self, transaction: Transaction) -> frozenset[tuple[bytes, int]]:
+        if self.fail_next:
+            self.fail_next = False
+            raise JournalError("the journal did not commit")
+        made: set[tuple[bytes, int]] = set()
+        self._newest = self._newest if transaction.newest is None else transaction.newest
+        for claim, records in transaction.claims:
+            key = claim.run_id, claim.attempt
+            if key in self._claims or claim.slot <= self._floor:
+                continue
+            self._claims[key] = claim
+            self._open[key] = OpenRun(claim)
+            made.add(key)
+            for record in records:
+                self._lanes[Lane.STATE].append(record, self._newest)
+        for record in transaction.state:
+            self._lanes[Lane.STATE].append(record, self._newest)
+        for record in transaction.output:
+            self._lanes[Lane.OUTPUT].append(record, self._newest)
+        self._cursors.update(transaction.cursors)
+        self._set = transaction.new_set or self._set
+        for key, (position, progress) in transaction.progress.items():
+            if key in self._open:
+                self._open[key] = replace(self._open[key], position=position, progress=progress)
+        for chunk in transaction.hold:
+            self._held[chunk.run_id, chunk.attempt, chunk.chunk_no] = chunk
+        for held_key in transaction.release:
+            self._held.pop(held_key, None)
+        for key in transaction.ended:
+            self._open.pop(key, None)
+        self._contact = self._contact if transaction.contact is None else transaction.contact
+        return frozenset(made)
+
+    async def read(self, lane: Lane, after: int, limit_bytes: int) -> list[Spooled]:
+        found: list[Spooled] = []
+        size = 0
+        for record, _ in self._lanes[lane].records:
+            if record.seq <= after:
+                continue
+            size += len(record.data)
+            if found and size > limit_bytes:
+                break
+            found.append(record)
+        return found
+
+    async def tag_at(self, lane: Lane, seq: int) -> bytes | None:
+        spool = self._lanes[lane]
+        facts = spool.facts()
+        if seq == facts.first - 1:
+            return spool.before_tag
+        if facts.first <= seq <= facts.last:
+            return spool.records[seq - facts.first][0].tag
+        return None
+
+    async def held(self, run_id: bytes, attempt: int) -> list[Held]:
+        return [chunk for key, chunk in sorted(self._held.items()) if key[:2] == (run_id, attempt)]
+
+    async def acknowledge(self, lane: Lane, seq: int) -> None:
+        spool = self._lanes[lane]
+        spool.acknowledged = max(spool.acknowledged, seq)
+
+    async def forget_acknowledged(self, lane: Lane, seq: int) -> None:
+        self._lanes[lane].acknowledged = seq
+
+    async def store_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    async def prune(self, keep_bytes: int, older_than: int, floor: int = 0) -> int:
+        gone = 0
+        for spool in self._lanes.values():
+            size = sum(len(record.data) for record, _ in spool.records)
+            while spool.records and spool.records[0][0].seq <= spool.acknowledged:
+                record, at = spool.records[0]
+                if size <= keep_bytes and at >= older_than:
+                    break
+                del spool.records[0]
+                spool.before_tag = record.tag
+                size -= len(record.data)
+                gone += 1
+        self._floor = max(self._floor, floor)
+        for key, claim in list(self._claims.items()):
+            if claim.slot <= self._floor and key not in self._open:
+                del self._claims[key]
+        return gone
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

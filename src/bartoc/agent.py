@@ -1,0 +1,201 @@
+"""The effect loop: carries out what the worker decides, and brings it what happens.
+
+One task handles one event after the other, so that there is nothing to lock. Commits of all that
+came in meanwhile share one transaction. Where the journal fails, everything begins anew from what
+it holds, as after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, assert_never
+
+from bartoc.journal import Journal, merged
+from bartoc.runner import Runner, RunnerLost
+from bartoc.worker import (
+    Commit,
+    Committed,
+    Contact,
+    Effect,
+    Forget,
+    HeldBack,
+    Host,
+    NewSet,
+    Note,
+    Now,
+    Opened,
+    Resume,
+    Spawn,
+    Stop,
+    Taken,
+    Tick,
+    Worker,
+    WorkerInput,
+)
+from libbarto.clock import Clock
+from libbarto.errors import JournalError
+
+log = logging.getLogger("bartoc")
+
+QUEUE_EVENTS: Final = 64
+RETRY_S: Final = 1.0
+LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Wake(Protocol):
+    """Whoever wants to know that there are new records in the spool."""
+
+    def __call__(self) -> None: ...
+
+
+class Agent:
+    """Runs one worker on its ports. `offset_us` tells how far the server's clock is ahead."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        runner: Runner,
+        clock: Clock,
+        host: Host,
+        offset_us: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self.journal = journal
+        self.runner = runner
+        self.clock = clock
+        self.host = host
+        self.worker: Worker | None = None
+        self.on_records: Wake = lambda: None
+        self.ready = asyncio.Event()
+        self._offset_us = offset_us
+        self._events: asyncio.Queue[WorkerInput] = asyncio.Queue(QUEUE_EVENTS)
+        self._stopping = False
+        self._idle = asyncio.Event()
+
+    # -- asked by others --------------------------------------------------------------------------
+
+    async def tell(self, event: NewSet | Contact) -> None:
+        """Something that the server said."""
+        await self._events.put(event)
+
+    async def stop(self) -> None:
+        """No new starts from now on; commands go on."""
+        self._stopping = True
+        await self._events.put(Stop())
+
+    async def end_commands(self, timeout: float) -> None:
+        """End every command (TERM, KILL after `timeout` seconds), and journal their ends."""
+        with contextlib.suppress(RunnerLost):
+            await self.runner.shutdown(timeout)
+        try:
+            async with asyncio.timeout(timeout + 5):
+                while self.worker is not None and self.worker.runs:
+                    await self.clock.sleep(0.02)
+        except TimeoutError:
+            log.warning("some runs have not told of their end", extra={"runs": self._alive()})
+
+    def _alive(self) -> int:
+        return 0 if self.worker is None else len(self.worker.runs)
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled. What the journal holds is where it begins, each time."""
+        while True:
+            try:
+                await self._run_once()
+            except JournalError as error:
+                self.ready.clear()
+                log.error(
+                    "the journal failed; nothing starts until it works again",
+                    extra={"error": str(error)},
+                )
+            except RunnerLost as error:
+                self.ready.clear()
+                log.error("the keeper cannot be reached", extra={"error": str(error)})
+            await self.runner.close()
+            await self.clock.sleep(RETRY_S)
+
+    async def _run_once(self) -> None:
+        self.worker = worker = Worker(await self.journal.load(), self.host, self._now())
+        if self._stopping:
+            worker.stopping = True
+        pump = asyncio.create_task(self._pump(), name="runner events")
+        try:
+            while True:
+                batch = await self._next_batch(worker)
+                if pump.done():
+                    await pump
+                await self._handle(worker, batch)
+        finally:
+            pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError, RunnerLost):
+                await pump
+
+    async def _pump(self) -> None:
+        """The runner's events, into the queue; opened again where the keeper is lost."""
+        while True:
+            known = await self.runner.open()
+            await self._events.put(Opened(known))
+            async for event in self.runner.events():
+                await self._events.put(event)
+            log.warning("the connection to the keeper was lost; opening it again")
+            await self.clock.sleep(0.1)
+
+    async def _next_batch(self, worker: Worker) -> list[WorkerInput]:
+        """What has happened by now, or a tick when something is due."""
+        batch: list[WorkerInput] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(worker.next_due(self._now())):
+                batch.append(await self._events.get())
+        while len(batch) < QUEUE_EVENTS and not self._events.empty():
+            batch.append(self._events.get_nowait())
+        batch.append(Tick())
+        return batch
+
+    async def _handle(self, worker: Worker, batch: Sequence[WorkerInput]) -> None:
+        commits: list[Commit] = []
+        for event in batch:
+            for effect in worker.handle(event, self._now()):
+                await self._carry_out(worker, effect, commits)
+            if isinstance(event, Opened):
+                self.ready.set()
+        while commits:
+            claims = await self.journal.commit(merged([one.transaction for one in commits]))
+            self.on_records()
+            done, commits = commits, []
+            for commit in done:
+                for effect in worker.handle(Committed(commit, claims), self._now()):
+                    await self._carry_out(worker, effect, commits)
+
+    async def _carry_out(self, worker: Worker, effect: Effect, commits: list[Commit]) -> None:
+        try:
+            match effect:
+                case Commit():
+                    commits.append(effect)
+                case Spawn(order=order):
+                    await self.runner.spawn(order)
+                    log.info(
+                        "run started",
+                        extra={"schedule": order.env["BARTO_SCHEDULE"], "run": order.run_id.hex()},
+                    )
+                case Taken(run_id=run_id, attempt=attempt, position=position):
+                    await self.runner.taken(run_id, attempt, position)
+                case Forget(run_id=run_id, attempt=attempt):
+                    await self.runner.forget(run_id, attempt)
+                case Resume(run_id=run_id, attempt=attempt, position=position):
+                    held = await self.journal.held(run_id, attempt)
+                    worker.handle(HeldBack(run_id, attempt, tuple(held)), self._now())
+                    await self.runner.resume(run_id, attempt, position)
+                case Note(level=level, message=message, facts=facts):
+                    log.log(LEVELS[level], message, extra=dict(facts))
+                case _:
+                    assert_never(effect)
+        except RunnerLost:
+            # The pump opens it again, and its greeting settles what came of this.
+            log.debug("the keeper was lost while it was spoken to")
+
+    def _now(self) -> Now:
+        return Now(self.clock.now(), self.clock.boottime(), self._offset_us())

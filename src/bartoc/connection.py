@@ -1,0 +1,324 @@
+"""The link to the server: connect, converse, come back for ever.
+
+Carries frames between a `WorkerSession` and a transport, and between the session and the journal:
+records out once they are durable, acknowledgements in. Knows nothing of schedules or runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+from libbarto.envelope import PublicKey
+
+from bartoc.journal import Journal, JournalState, LaneFacts
+from bartoc.worker import Contact, NewSet
+from libbarto.backoff import Backoff
+from libbarto.clock import Clock
+from libbarto.errors import BartoError, ConnectionClosed, JournalError, ProtocolError
+from libbarto.message.v2.record import Lane
+from libbarto.message.v2.worker import Capabilities, Hello, LaneState, OfferAnswer
+from libbarto.session import (
+    BATCH_BYTES,
+    BATCH_RECORDS,
+    CleanUpAsked,
+    ClockMeasured,
+    Close,
+    ForkFound,
+    OfferReceived,
+    Opened,
+    RefusedBy,
+    SafeUpTo,
+    Send,
+    SetReceived,
+    StoreEpoch,
+    TellEpoch,
+    UnknownMessage,
+    Welcomed,
+    WorkerEvent,
+    WorkerSession,
+)
+from libbarto.transport import ConnectionRefused, Connector, Transport
+
+log = logging.getLogger("bartoc.connection")
+
+CLOCK_WARNING_US: Final = 1_000_000
+PATIENT_RETRY_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this worker says it is."""
+
+    name: str
+    version: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+
+class Connection:
+    """One worker's link. `tell` takes what the server says to the agent."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        connector: Connector,
+        identity: Identity,
+        server_key: PublicKey,
+        clock: Clock,
+        rng: random.Random,
+        tell: Callable[[NewSet | Contact], Awaitable[None]],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.offset_us: int | None = None
+        self.connected = asyncio.Event()
+        self._journal = journal
+        self._connector = connector
+        self._identity = identity
+        self._key = server_key
+        self._clock = clock
+        self._rng = rng
+        self._tell = tell
+        self._backoff = backoff or Backoff()
+        self._wake = asyncio.Event()
+        self._leaving = False
+        self._said = ""
+        self._offset_said = False
+
+    def records_spooled(self) -> None:
+        """There is something new to send."""
+        self._wake.set()
+
+    def leave(self) -> None:
+        """Say goodbye once all that is spooled has been sent and acknowledged, or cannot be."""
+        self._leaving = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Connect again and again, until `leave`."""
+        failures = 0
+        while not self._leaving:
+            patient = False
+            try:
+                transport = await self._connector.connect()
+            except (ConnectionRefused, ConnectionClosed, OSError) as error:
+                patient = isinstance(error, ConnectionRefused)
+                self._say_once("cannot connect to the server", str(error))
+            else:
+                try:
+                    opened, patient = await self._converse(transport)
+                    failures = 0 if opened else failures
+                except (ProtocolError, BartoError, JournalError) as error:
+                    self._say_once("the session with the server broke", str(error))
+                finally:
+                    self.connected.clear()
+                    await transport.close()
+            if self._leaving:
+                return
+            delay = self._backoff.delay(failures, self._rng)
+            failures += 1
+            await self._clock.sleep(max(delay, PATIENT_RETRY_S / 2) if patient else delay)
+
+    # -- one connection ---------------------------------------------------------------------------
+
+    async def _converse(self, transport: Transport) -> tuple[bool, bool]:
+        """Until the link ends; returns whether records could flow, and whether to be patient."""
+        hello = self._hello(await self._journal.state())
+        session = WorkerSession(hello, self._key, self._clock.boottime())
+        talk = _Talk(self, transport, session)
+        receiving = asyncio.ensure_future(transport.receive())
+        try:
+            await talk.carry_out(session.open())
+            while not talk.closed:
+                await self._wait(receiving, session, talk)
+                if receiving.done():
+                    frame = receiving.result()
+                    receiving = asyncio.ensure_future(transport.receive())
+                    now, boottime = self._clock.now(), self._clock.boottime()
+                    await talk.carry_out(session.receive(frame, now, boottime))
+                now, boottime = self._clock.now(), self._clock.boottime()
+                await talk.carry_out(session.tick(now, boottime))
+                if not talk.closed:
+                    await talk.send_records()
+                if self._leaving and not talk.closed and talk.all_safe():
+                    await talk.carry_out(session.leave("bartoc is leaving"))
+        except ConnectionClosed as error:
+            if not talk.closed:
+                self._say_once("the link to the server ended", str(error))
+        finally:
+            receiving.cancel()
+            with contextlib.suppress(asyncio.CancelledError, BartoError):
+                await receiving
+        return talk.opened, talk.patient
+
+    async def _wait(
+        self, receiving: asyncio.Future[bytes], session: WorkerSession, talk: _Talk
+    ) -> None:
+        """Until a frame, new records, or something of the session's is due."""
+        if receiving.done() or talk.more:
+            await asyncio.sleep(0)
+            return
+        waking = asyncio.ensure_future(self._wake.wait())
+        timeout = max(0.0, session.next_due() - self._clock.boottime())
+        try:
+            await asyncio.wait(
+                {receiving, waking}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waking.cancel()
+        self._wake.clear()
+
+    def _hello(self, state: JournalState) -> Hello:
+        held = state.current_set
+        who = self._identity
+        return Hello(
+            uid=state.worker_uid,
+            name=who.name,
+            version=who.version,
+            spool_id=state.spool_id,
+            epoch=state.epoch,
+            generation=0 if held is None else held.generation,
+            set_hash=b"" if held is None else held.hash,
+            state=_lane_state(state.lanes[Lane.STATE]),
+            output=_lane_state(state.lanes[Lane.OUTPUT]),
+            labels=dict(who.labels),
+            capabilities=who.capabilities,
+            boot_id=self._clock.boot_id,
+            now=self._clock.now(),
+        )
+
+    def _say_once(self, message: str, reason: str) -> None:
+        """The same trouble is told once, not at every try."""
+        if reason != self._said:
+            self._said = reason
+            log.warning(message, extra={"reason": reason})
+
+    def _measured(self, offset_us: int) -> None:
+        self.offset_us = offset_us
+        off = abs(offset_us) > CLOCK_WARNING_US
+        if off and not self._offset_said:
+            log.warning(
+                "this host's clock differs from the server's",
+                extra={"server_ahead_s": round(offset_us / 1e6, 3)},
+            )
+        self._offset_said = off
+
+
+class _Talk:
+    """One conversation: carries out what its session wants."""
+
+    def __init__(self, owner: Connection, transport: Transport, session: WorkerSession) -> None:
+        self.closed = False
+        self.opened = False
+        self.patient = False
+        self.more = False
+        self._owner = owner
+        self._transport = transport
+        self._session = session
+        self._safe: dict[Lane, int] = {Lane.STATE: 0, Lane.OUTPUT: 0}
+        self._empty = False
+
+    async def carry_out(self, events: list[WorkerEvent]) -> None:
+        for event in events:
+            await self._carry_out(event)
+
+    async def _carry_out(self, event: WorkerEvent) -> None:
+        owner, journal, session = self._owner, self._owner._journal, self._session
+        match event:
+            case Send(frame=frame):
+                await self._transport.send(frame)
+            case Close(reason=reason):
+                self.closed = True
+                owner._say_once("the session ended", reason)
+                await self._transport.close(1000, reason)
+            case Welcomed(welcome=welcome):
+                tags = {
+                    Lane.STATE: await journal.tag_at(Lane.STATE, welcome.state.seq),
+                    Lane.OUTPUT: await journal.tag_at(Lane.OUTPUT, welcome.output.seq),
+                }
+                await self.carry_out(session.judge(tags))
+            case StoreEpoch(epoch=epoch):
+                await journal.store_epoch(epoch)
+                await self.carry_out(session.epoch_stored(epoch))
+            case TellEpoch():
+                held = await journal.state()
+                await self.carry_out(session.epoch_stored(held.epoch))
+            case RefusedBy(code=code, reason=reason):
+                self.patient = True
+                log.error("the server refused this worker", extra={"code": code, "reason": reason})
+            case ForkFound(reason=reason):
+                self.patient = True
+                log.error(
+                    "this state directory is a copy or was rolled back", extra={"why": reason}
+                )
+            case Opened(marks=marks):
+                await self._open(marks)
+            case SafeUpTo(lane=lane, seq=seq):
+                self._safe[lane] = seq
+                await journal.acknowledge(lane, seq)
+            case SetReceived(generation=generation, hash=set_hash, body=body):
+                await owner._tell(NewSet(generation, set_hash, body))
+            case CleanUpAsked(before=before):
+                gone = await journal.prune(0, before)
+                log.info("cleaned up what was acknowledged", extra={"records": gone})
+            case OfferReceived(offer=offer):
+                answer = OfferAnswer(
+                    request=offer.request,
+                    accepted=False,
+                    reason="this worker takes no single starts yet",
+                )
+                await self._transport.send(session.answer_offer(answer).frame)
+            case ClockMeasured(offset_us=offset_us):
+                owner._measured(offset_us)
+                await owner._tell(Contact())
+            case UnknownMessage(tag=tag):
+                log.debug("a message of a newer server was passed over", extra={"tag": tag})
+            case _:
+                assert_never(event)
+
+    async def _open(self, marks: Mapping[Lane, int]) -> None:
+        owner = self._owner
+        for lane, seq in marks.items():
+            self._safe[lane] = seq
+            # A mark below what was acknowledged shows that the server was restored.
+            await owner._journal.forget_acknowledged(lane, seq)
+        self.opened = True
+        owner._said = ""
+        log.info("connected to the server", extra={"peer": self._transport.peer})
+        owner.connected.set()
+        await owner._tell(Contact())
+
+    async def send_records(self) -> None:
+        """One batch of each lane, the state lane first; `more` tells that there is more."""
+        self.more = False
+        self._empty = True
+        for lane in (Lane.STATE, Lane.OUTPUT):
+            if not self._session.may_send():
+                self._empty = False
+                return
+            after = self._session.sent[lane]
+            found = await self._owner._journal.read(lane, after, BATCH_BYTES)
+            if found:
+                self._empty = False
+                self.more = True
+                records = [record.data for record in found[:BATCH_RECORDS]]
+                await self._transport.send(self._session.batch(lane, records).frame)
+
+    def all_safe(self) -> bool:
+        """Is everything that is spooled acknowledged?"""
+        return self.opened and self._empty and self._safe == self._session.sent
+
+
+def _lane_state(facts: LaneFacts) -> LaneState:
+    return LaneState(
+        first=facts.first,
+        last=facts.last,
+        tag=facts.tag,
+        before_tag=facts.before_tag,
+        acknowledged=facts.acknowledged,
+    )

@@ -1,0 +1,380 @@
+"""A worker's connection on the server: carries out what its session and the hub want.
+
+One `WorkerLink` for each websocket. It reads frames, asks the store, hands records to the writer
+and sends what comes of it; every decision is the session's, the hub's or the planner's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections import deque
+from typing import Final, assert_never
+
+from libbarto.envelope import SigningKey
+
+from bartos.hub import Hub, Member
+from bartos.planning import Planner
+from bartos.store.port import Batch, DeadLetter, EpochClaim, Mark, Record, Store, WorkerRow
+from bartos.writer import Submitted, Writer
+from libbarto.clock import Clock
+from libbarto.errors import ConnectionClosed, ProtocolError, StoreUnavailable
+from libbarto.message.v2 import server as wire
+from libbarto.message.v2.record import Lane
+from libbarto.message.v2.worker import Hello
+from libbarto.session import (
+    INITIAL_CREDIT,
+    ClockMeasured,
+    Close,
+    ConfirmEpoch,
+    ForkReported,
+    HelloReceived,
+    OfferAnswered,
+    RecordsReceived,
+    Send,
+    ServerEvent,
+    ServerSession,
+    Undecodable,
+    UnknownMessage,
+)
+from libbarto.transport import Transport
+
+log = logging.getLogger("bartos.workers")
+
+CREDIT_CAP: Final = 1024 * 1024
+"""The most credit of one worker, in bytes; all of them together have `CreditPool`."""
+
+
+class CreditPool:
+    """What all workers together may have on the way, in bytes (64 MiB, DESIGN section 6)."""
+
+    def __init__(self, size: int = 64 * 1024 * 1024) -> None:
+        self.free = size
+
+    def take(self, wanted: int) -> int:
+        """As much of `wanted` as there is."""
+        given = max(0, min(wanted, self.free))
+        self.free -= given
+        return given
+
+    def give_back(self, amount: int) -> None:
+        """Credit that is not used any more."""
+        self.free += amount
+
+
+class WorkerLink:
+    """One worker's websocket. `secret` is the server's signing key; `nonce` 16 random bytes."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        store: Store,
+        hub: Hub,
+        writer: Writer,
+        planner: Planner,
+        pool: CreditPool,
+        key: SigningKey,
+        clock: Clock,
+        nonce: bytes,
+        version: str,
+    ) -> None:
+        self._transport = transport
+        self._store = store
+        self._hub = hub
+        self._writer = writer
+        self._planner = planner
+        self._pool = pool
+        self._key = key
+        self._clock = clock
+        self._session = ServerSession(nonce, version, clock.boottime())
+        self._todo: deque[list[ServerEvent]] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._member: Member | None = None
+        self._granted = 0
+        self._unused = 0
+        self._push_wanted = False
+        self._held = (0, b"")
+
+    # -- asked by the hub -------------------------------------------------------------------------
+
+    def displaced(self, reason: str) -> None:
+        self._later(self._session.leave(reason))
+
+    def set_wanted(self) -> None:
+        self._push_wanted = True
+        self._wake.set()
+
+    def clean_up(self, before: int) -> None:
+        self._later(self._session.order(wire.CleanUp(before=before)))
+
+    def leave(self, reason: str) -> None:
+        """The server stops."""
+        self._later(self._session.leave(reason))
+
+    def _later(self, events: list[ServerEvent]) -> None:
+        self._todo.append(events)
+        self._wake.set()
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until the link ends, from either side."""
+        receiving = asyncio.ensure_future(self._transport.receive())
+        try:
+            while not self._closed:
+                await self._wait(receiving)
+                if receiving.done():
+                    frame = receiving.result()
+                    receiving = asyncio.ensure_future(self._transport.receive())
+                    now, boottime = self._clock.now(), self._clock.boottime()
+                    await self._carry_out(self._session.receive(frame, now, boottime))
+                while self._todo:
+                    await self._carry_out(self._todo.popleft())
+                if self._push_wanted and self._member is not None:
+                    self._push_wanted = False
+                    await self._push()
+                now, boottime = self._clock.now(), self._clock.boottime()
+                await self._carry_out(self._session.tick(now, boottime))
+        except ConnectionClosed as error:
+            self._left(str(error))
+        except ProtocolError as error:
+            log.error(
+                "a worker broke the protocol", extra={"worker": self._name(), "error": str(error)}
+            )
+            await self._transport.close(1008, str(error))
+        except StoreUnavailable as error:
+            log.warning(
+                "a worker is sent away while the database is away",
+                extra={"worker": self._name(), "error": str(error)},
+            )
+            await self._transport.close(1013, "the server's database is away; try again")
+        finally:
+            receiving.cancel()
+            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
+                await receiving
+            self._gone()
+            await self._transport.close()
+
+    async def _wait(self, receiving: asyncio.Future[bytes]) -> None:
+        if receiving.done():
+            return
+        waking = asyncio.ensure_future(self._wake.wait())
+        timeout = max(0.0, self._session.next_due() - self._clock.boottime())
+        try:
+            await asyncio.wait(
+                {receiving, waking}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            waking.cancel()
+        self._wake.clear()
+
+    async def _carry_out(self, events: list[ServerEvent]) -> None:
+        for event in events:
+            match event:
+                case Send(frame=frame):
+                    await self._transport.send(frame)
+                case Close(reason=reason):
+                    self._closed = True
+                    self._left(reason)
+                    await self._transport.close(1000, reason)
+                case HelloReceived(hello=hello):
+                    await self._greet(hello)
+                case ConfirmEpoch(epoch=epoch):
+                    await self._confirm(epoch)
+                case ForkReported(reason=reason):
+                    log.error(
+                        "a worker's state directory is a copy or was rolled back",
+                        extra={"worker": self._name(), "why": reason},
+                    )
+                case RecordsReceived():
+                    self._take(event)
+                case OfferAnswered(answer=answer):
+                    log.info(
+                        "a worker answered an order",
+                        extra={"worker": self._name(), "accepted": answer.accepted},
+                    )
+                case ClockMeasured(offset_us=offset_us):
+                    if self._member is not None:
+                        self._member.offset_us = offset_us
+                case UnknownMessage(tag=tag):
+                    log.debug("a message of a newer worker was passed over", extra={"tag": tag})
+                case _:
+                    assert_never(event)
+
+    # -- the beginning ----------------------------------------------------------------------------
+
+    async def _greet(self, hello: Hello) -> None:
+        other = self._hub.name_taken(hello.name, hello.uid)
+        if other is not None:
+            reason = (
+                f'another worker is connected as "{hello.name}" (from {other.address}): give this '
+                "one another name in its bartoc.toml"
+            )
+            log.warning("a worker was refused", extra={"worker": hello.name, "reason": reason})
+            await self._carry_out(self._session.refuse("name-taken", reason))
+            return
+        row = await self._store.worker(hello.uid)
+        marks = await self._store.marks(hello.spool_id)
+        wire_marks = {lane: wire.Mark(seq=mark.seq, tag=mark.tag) for lane, mark in marks.items()}
+        epoch = 0 if row is None else row.epoch
+        await self._carry_out(self._session.answer(epoch, wire_marks, self._clock.now()))
+
+    async def _confirm(self, epoch: int) -> None:
+        hello = self._session.peer
+        now = self._clock.now()
+        facts = capability_words(hello)
+        committed = await self._store.confirm_epoch(
+            EpochClaim(
+                uid=hello.uid,
+                name=hello.name,
+                epoch=epoch,
+                spool_id=hello.spool_id,
+                labels=hello.labels,
+                version=hello.version,
+                capabilities=facts,
+                address=self._transport.peer,
+                now=now,
+            )
+        )
+        if committed:
+            for lane in Lane:
+                gap = self._session.gap(lane)
+                if gap is not None:
+                    await self._store.skip_to(
+                        hello.spool_id, lane, epoch, Mark(gap.seq, gap.tag, epoch), now
+                    )
+                    self._session.gap_recorded(lane, gap)
+                    log.error(
+                        "records of a worker are lost: it no longer holds them",
+                        extra={"worker": hello.name, "lane": lane.name.lower(), "up_to": gap.seq},
+                    )
+        credit = self._pool.take(INITIAL_CREDIT)
+        self._granted = credit
+        await self._carry_out(self._session.confirmed(committed, credit))
+        if not committed:
+            return
+        self._held = (hello.generation, hello.set_hash)
+        self._member = Member(
+            uid=hello.uid,
+            name=hello.name,
+            address=self._transport.peer,
+            since=now,
+            version=hello.version,
+            link=self,
+            labels=dict(hello.labels),
+            facts=facts,
+            generation=hello.generation,
+        )
+        self._hub.join(self._member)
+        log.info("worker connected", extra={"worker": hello.name, "peer": self._transport.peer})
+        await self._push()
+
+    async def _push(self) -> None:
+        """Send the worker its set, where it holds another (DESIGN section 6)."""
+        member = self._member
+        assert member is not None
+        row = await self._store.worker(member.uid)
+        if row is None:
+            return
+        body = self._planner.set_for(row)
+        wanted = hashlib.sha256(body).digest()
+        generation = row.generation
+        same = self._held == (row.generation, row.set_hash)
+        if row.set_hash != wanted or (not same and self._held[0] >= row.generation):
+            generation = max(row.generation, self._held[0]) + 1
+            if not await self._store.set_generation(member.uid, row.generation, generation, wanted):
+                self._push_wanted = True
+                self._wake.set()
+                return
+        elif same:
+            return
+        self._held = (generation, wanted)
+        member.generation = generation
+        await self._carry_out(self._session.push_set(generation, body, self._key))
+        log.info("set of schedules sent", extra={"worker": member.name, "version": generation})
+
+    # -- records ----------------------------------------------------------------------------------
+
+    def _take(self, received: RecordsReceived) -> None:
+        hello = self._session.peer
+        batch = Batch(
+            worker_uid=hello.uid,
+            worker=hello.name,
+            spool_id=hello.spool_id,
+            lane=received.lane,
+            epoch=self._session.epoch,
+            first_seq=received.first_seq,
+            tag=received.tag,
+            records=[_store_record(record) for record in received.records],
+        )
+        self._granted -= received.size
+        self._unused += received.size
+
+        def done(advanced: bool) -> None:
+            self._unused -= received.size
+            self._pool.give_back(received.size)
+            if self._closed:
+                return
+            if not advanced:
+                self._later(self._session.leave("the store has seen a newer session"))
+                return
+            self._later(self._session.committed(received.lane, received.last_seq))
+            self._top_up(received.size)
+
+        self._writer.submit(Submitted(batch, received.size, done))
+
+    def _top_up(self, used: int) -> None:
+        """Give back what was used, and twice as much as long as there is plenty."""
+        wanted = min(CREDIT_CAP - self._granted, used * 2)
+        if self._writer.away or wanted <= 0:
+            return
+        given = self._pool.take(wanted)
+        if given:
+            self._granted += given
+            self._later(self._session.grant(given))
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _left(self, reason: str) -> None:
+        if self._member is not None:
+            log.info("worker left", extra={"worker": self._member.name, "reason": reason})
+
+    def _gone(self) -> None:
+        self._closed = True
+        self._pool.give_back(max(0, self._granted))
+        self._granted = 0
+        if self._member is not None:
+            self._hub.leave(self._member.uid, self)
+
+    def _name(self) -> str:
+        hello = self._session.hello
+        return self._transport.peer if hello is None else hello.name
+
+
+def capability_words(hello: Hello) -> dict[str, str]:
+    """What a worker says of its host, as words: its own, and to be marked so."""
+    said = hello.capabilities
+    return {
+        "os": said.os,
+        "os_version": said.os_version,
+        "kernel": said.kernel,
+        "arch": said.arch,
+        "hostname": said.hostname,
+        "cpus": str(said.cpus),
+        "memory": str(said.memory),
+        "shells": " ".join(said.shells),
+        "root": "yes" if said.root else "no",
+    }
+
+
+def _store_record(record: object) -> Record | DeadLetter:
+    if isinstance(record, Undecodable):
+        return DeadLetter(record.seq, record.data, record.error)
+    return record  # type: ignore[return-value]  # the session's codec yields nothing else
+
+
+__all__ = ["CreditPool", "WorkerLink", "WorkerRow", "capability_words"]
