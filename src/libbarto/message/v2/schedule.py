@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from libbarto.codec import I32, U64, V2, Codec, Extensible, Id, codec
 
 
@@ -19,7 +21,7 @@ class Schedule(Extensible):
     dst_gap: str = "next"
     dst_repeat: str = "auto"
     steps: list[str]
-    shell: list[str] = ["/bin/sh", "-c"]
+    shell: list[str] = msgspec.field(default_factory=lambda: ["/bin/sh", "-c"])
     cwd: str | None = None
     env: dict[str, str] = {}
     run_as: str | None = None

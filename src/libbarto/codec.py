@@ -1,0 +1,960 @@
+"""The codec: how does a typed value become bytes, and how do bytes become a value one can trust?
+
+The annotations of a message are its wire format, in the rules of bincode 2 "standard"
+(protocol-v1.md section 2): little-endian, lengths and numbers as varints, fields in order without
+names. `codec(type)` compiles them once; what it returns encodes and decodes.
+
+    class Greeting(Struct):
+        name: str
+        age: U8
+        mail: str | None = None
+
+    greetings = codec(Greeting)
+    greetings.encode(Greeting(name="Ada", age=36))      # b"\\x03Ada\\x24\\x00"
+    greetings.decode(b"\\x03Ada\\x24\\x00")             # Greeting(name="Ada", age=36, mail=None)
+
+How it works. Each kind of type is one `_Wire`, which knows its format in two ways: plainly, field
+by field (`write`, `read`: the reference, which knows where it is and says what is wrong), and as
+a writer of source code (`emit_write`, `emit_read`). The source of a whole message is straight-line
+code, compiled once; it takes no notes, and raises at whatever it does not like. Then, and only
+then, the plain way is walked over the same value, and the error it finds is the one that is raised.
+
+Bytes come from strangers. A decoder never reads beyond the size limit, holds every length and
+count against the bytes that are left before it makes anything, bounds recursion, checks every tag,
+bool, enum and text, and raises nothing but `CodecError`. A slice of bytes cannot exceed its source
+in Python, so the straight-line code slices first and compares its position with the end after.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+import functools
+import operator
+import re
+import struct
+import types
+import typing
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, TypeVar, overload
+
+import msgspec
+
+from libbarto.errors import CodecError
+
+T = TypeVar("T")
+
+LIMIT: Final = 65_536
+"""The size of a message in bytes unless `codec` is told otherwise: one frame (DESIGN section 6)."""
+DEPTH: Final = 32
+"""How deep a recursive type may nest unless `codec` is told otherwise."""
+
+
+# -- how a type is told its format ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Number:
+    """The width of an int or float: `u8` ... `u64`, `i8` ... `i64`, `f32`, `f64`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class FixedInt:
+    """An unsigned int as `size` raw bytes (1, 2, 4 or 8), little-endian."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Bytes of exactly `size`, without a length; or a `uuid.UUID` as its 16 bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Tag:
+    """How wide an enum's number is: `u32` (a varint) or `u8` (one raw byte)."""
+
+    width: str
+
+
+class Framed:
+    """The value carries its length in bytes, so that a reader can skip it or keep it raw."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A type of Python's that travels as another one.
+
+    `decode` makes the value from what was read and raises `ValueError` if it cannot; `encode` makes
+    what is written.
+    """
+
+    wire: Any
+    decode: Callable[[Any], Any]
+    encode: Callable[[Any], Any]
+
+
+class Variants:
+    """A union of structs: a tag, then the variant's fields.
+
+    `tag` is the tag's width, `u32` (a varint) or `u8` (one raw byte). Tags count from 0 in the
+    order of the union unless `tags` gives each variant its own. In an `extensible` union the length
+    of the fields follows the tag, so that a tag nobody knows is read as `Unknown`; an `Extensible`
+    variant does not repeat its length there.
+
+    Compared by identity: to Python `A | B` and `B | A` are equal, to the wire they are not, and no
+    cache may take one for the other.
+    """
+
+    def __init__(
+        self,
+        *,
+        tag: str = "u32",
+        extensible: bool = False,
+        tags: Mapping[type[Struct], int] | None = None,
+    ) -> None:
+        self.tag = tag
+        self.extensible = extensible
+        self.tags = tags
+
+
+U8 = Annotated[int, Number("u8")]
+U16 = Annotated[int, Number("u16")]
+U32 = Annotated[int, Number("u32")]
+U64 = Annotated[int, Number("u64")]
+I8 = Annotated[int, Number("i8")]
+I16 = Annotated[int, Number("i16")]
+I32 = Annotated[int, Number("i32")]
+I64 = Annotated[int, Number("i64")]
+F32 = Annotated[float, Number("f32")]
+F64 = Annotated[float, Number("f64")]
+FixedU8 = Annotated[int, FixedInt(1)]
+FixedU16 = Annotated[int, FixedInt(2)]
+FixedU32 = Annotated[int, FixedInt(4)]
+FixedU64 = Annotated[int, FixedInt(8)]
+Id = Annotated[bytes, Fixed(16)]
+RawUuid = Annotated[uuid.UUID, Fixed(16)]
+
+_UUID_TEXT: Final = re.compile(
+    r"(?:urn:uuid:)?(DASHED)|\{(DASHED)\}|([0-9a-f]{32})".replace(
+        "DASHED", "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    ),
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def _uuid_of_text(text: str) -> uuid.UUID:
+    """Reads the forms that barto 1.x reads: hyphenated, simple, in braces, as a URN."""
+    match = _UUID_TEXT.fullmatch(text)
+    if match is None:
+        raise ValueError("the text is no UUID")
+    return uuid.UUID(hex=match[match.lastindex or 0])
+
+
+UuidText = Annotated[uuid.UUID, Mapped(str, _uuid_of_text, str)]
+"""A UUID as text of 36 characters, the `UuidWrapper` of barto 1.x (protocol-v1.md section 2)."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How strict a protocol is: strictness belongs to it, not to the codec.
+
+    `canonical`: only the shortest varint, and maps only with ascending keys, are read. `trailing`:
+    bytes after a value are ignored.
+    """
+
+    canonical: bool
+    trailing: bool
+
+
+V1: Final = Dialect(canonical=False, trailing=True)
+V2: Final = Dialect(canonical=True, trailing=False)
+
+
+class _StructMeta(msgspec.StructMeta):
+    """Lets a field without a default follow one with: the wire's order is nobody else's business.
+
+    msgspec allows that in keyword-only structs alone, which cost three times as much to make in
+    Python 3.11 once there is a metaclass. So the fields are laid out in an order that msgspec
+    likes, and `__wire_order__` keeps the one that was written.
+    """
+
+    def __new__(
+        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any
+    ) -> Any:
+        order = dict(namespace.get("__annotations__", {}))
+        namespace["__annotations__"] = dict(sorted(order.items(), key=lambda f: f[0] in namespace))
+        namespace["__wire_order__"] = tuple(order)
+        return super().__new__(mcls, name, bases, namespace, **config)
+
+
+@typing.dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,)
+)
+class Struct(msgspec.Struct, metaclass=_StructMeta, frozen=True, gc=False):
+    """The base of every message: a frozen value, made with keywords; its fields never change."""
+
+
+class Extensible(Struct):
+    """A struct that carries its length, so that it can grow.
+
+    A reader takes the fields it knows, skips what follows them, and uses the defaults of those that
+    are not there. So new fields come last, and have a default.
+    """
+
+
+class Unknown(Struct):
+    """A variant of an extensible union that this reader does not know: its tag, its raw fields."""
+
+    tag: U32
+    data: bytes
+
+
+# -- the codec --------------------------------------------------------------------------------
+
+
+class Codec(Generic[T]):
+    """Encodes and decodes one type; made by `codec`.
+
+    `encode(value)` returns the bytes, `decode(data)` the value; both raise `CodecError`, and
+    nothing else, whatever they are given. Errors name the field, those of `decode` also the byte.
+    `source` is the code that does it.
+    """
+
+    __slots__ = ("_depth", "_dialect", "_limit", "_wire", "decode", "encode", "source")
+
+    encode: Callable[[T], bytes]
+    decode: Callable[[bytes | bytearray | memoryview], T]
+    source: str
+
+    def __init__(self, wire: _Wire, dialect: Dialect, limit: int, depth: int) -> None:
+        self._wire = wire
+        self._dialect = dialect
+        self._limit = limit
+        self._depth = depth
+        self.encode = self.encode_plainly
+        self.decode = self.decode_plainly
+        self.source = ""
+
+    def encode_plainly(self, value: T) -> bytes:
+        """As `encode`, field by field: slower, and the reference of what is right."""
+        sink = _Sink(self._depth)
+        self._wire.write(value, sink)
+        if len(sink.data) > self._limit:
+            raise sink.fail(f"is {len(sink.data)} bytes long, {self._limit} are allowed")
+        return bytes(sink.data)
+
+    def decode_plainly(self, data: bytes | bytearray | memoryview) -> T:
+        """As `decode`, field by field: slower, and the reference of what is right."""
+        if not isinstance(data, bytes):
+            if not isinstance(data, bytearray | memoryview):
+                raise CodecError(f"only bytes can be decoded, got {type(data).__name__}")
+            return self.decode(bytes(data))
+        source = _Source(data, self._dialect, self._depth)
+        if len(data) > self._limit:
+            raise source.fail(f"is {len(data)} bytes long, {self._limit} are allowed")
+        value: T = self._wire.read(source)
+        if source.left and not self._dialect.trailing:
+            raise source.fail(f"{source.left} bytes follow the value")
+        return value
+
+
+@overload
+def codec(
+    type_: type[T], dialect: Dialect = V2, *, limit: int = LIMIT, depth: int = DEPTH
+) -> Codec[T]: ...
+@overload
+def codec(
+    type_: object, dialect: Dialect = V2, *, limit: int = LIMIT, depth: int = DEPTH
+) -> Codec[Any]: ...
+def codec(
+    type_: Any, dialect: Dialect = V2, *, limit: int = LIMIT, depth: int = DEPTH
+) -> Codec[Any]:
+    """The codec of a type, compiled when it is first asked for.
+
+    `limit` bounds a value's bytes, both ways; `depth` bounds how deep a recursive type may nest.
+    Raises `TypeError` for a type that has no wire format.
+    """
+    return _codec(type_, dialect, limit, depth)
+
+
+@functools.cache
+def _codec(type_: Any, dialect: Dialect, limit: int, depth: int) -> Codec[Any]:
+    return Codec(_wire_of(type_, {}), dialect, limit, depth)
+
+
+class _Sink:
+    """Where the plain way writes: the bytes so far, and the path of the field being written."""
+
+    def __init__(self, depth: int) -> None:
+        self.data = bytearray()
+        self.path: list[str] = []
+        self.depth = depth
+
+    def fail(self, message: str) -> CodecError:
+        return CodecError(f"{_path(self.path)}: {message}")
+
+
+class _Source:
+    """What the plain way reads from: the bytes, a position, and the path of the field being read.
+
+    `end` is where the innermost value that carries its length ends.
+    """
+
+    def __init__(self, data: bytes, dialect: Dialect, depth: int) -> None:
+        self.data = data
+        self.pos = 0
+        self.end = len(data)
+        self.path: list[str] = []
+        self.dialect = dialect
+        self.depth = depth
+
+    @property
+    def left(self) -> int:
+        return self.end - self.pos
+
+    def fail(self, message: str, at: int | None = None) -> CodecError:
+        return CodecError(f"{_path(self.path)}: {message} (byte {self.pos if at is None else at})")
+
+    def take(self, size: int) -> bytes:
+        if size > self.left:
+            raise self.fail(f"{size} bytes are announced, {self.left} are left")
+        start, self.pos = self.pos, self.pos + size
+        return self.data[start : self.pos]
+
+    def varint(self, bits: int) -> int:
+        at = self.pos
+        first = self.take(1)[0]
+        if first <= 250:
+            return first
+        form = _FORMS[bits].get(first)
+        if form is None:
+            raise self.fail(f"{first:#04x} begins no number of {bits} bits", at)
+        value = int.from_bytes(self.take(form.packer.size), "little")
+        if self.dialect.canonical and value < form.least:
+            raise self.fail(f"the number {value} is not in its shortest form", at)
+        return value
+
+
+def _path(path: Sequence[str]) -> str:
+    return "".join(path).removeprefix(".") or "value"
+
+
+class _Fault(ValueError):
+    """What compiled code raises at anything it does not like; never seen outside."""
+
+
+class _Form(typing.NamedTuple):
+    """A varint's long form: its first byte, what follows, and the least value that needs it."""
+
+    mark: int
+    packer: struct.Struct
+    least: int
+
+
+_LONG: Final = (
+    _Form(251, struct.Struct("<H"), 251),
+    _Form(252, struct.Struct("<I"), 1 << 16),
+    _Form(253, struct.Struct("<Q"), 1 << 32),
+)
+_FORMS: Final = {
+    bits: {form.mark: form for form in _LONG if form.packer.size * 8 <= bits}
+    for bits in (16, 32, 64)
+}
+
+
+def _varint(value: int) -> bytes:
+    """The shortest varint of a value from 0 to 2**64 - 1."""
+    if value <= 250:
+        return bytes((value,))
+    form = _LONG[(value >= 1 << 16) + (value >= 1 << 32)]
+    return bytes((form.mark,)) + form.packer.pack(value)
+
+
+# -- the kinds of types -----------------------------------------------------------------------
+
+
+class _Wire(abc.ABC):
+    """One kind of type, and all that is known of its format."""
+
+    ordered = False
+    """Whether values can be a map's keys: they can be put in order."""
+
+    def least(self) -> int:
+        """The fewest bytes that a value takes."""
+        return 1
+
+    @abc.abstractmethod
+    def write(self, value: Any, sink: _Sink) -> None:
+        """Append the value's bytes; raises `CodecError`."""
+
+    @abc.abstractmethod
+    def read(self, source: _Source) -> Any:
+        """Take a value from the source; raises `CodecError`."""
+
+
+def _named(value: object) -> str:
+    return type(value).__name__
+
+
+class _Varint(_Wire):
+    ordered = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bits = int(name[1:])
+        self.signed = name[0] == "i"
+        self.low = -(1 << (self.bits - 1)) if self.signed else 0
+        self.high = (1 << (self.bits - self.signed)) - 1
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if not isinstance(value, int):
+            raise sink.fail(f"an int is wanted, got {_named(value)}")
+        if not self.low <= value <= self.high:
+            raise sink.fail(f"{value} does not fit {self.name}")
+        sink.data += _varint(
+            (value << 1 if value >= 0 else ~(value << 1)) if self.signed else value
+        )
+
+    def read(self, source: _Source) -> int:
+        value = source.varint(self.bits)
+        return (value >> 1) ^ -(value & 1) if self.signed else value
+
+
+class _Packed(_Wire):
+    """Numbers of a fixed size, as `struct` has them."""
+
+    def __init__(self, form: str, name: str, kinds: tuple[type, ...]) -> None:
+        self.form = form
+        self.name = name
+        self.kinds = kinds
+        self.ordered = kinds == (int,)
+        self.packer = struct.Struct(f"<{form}")
+
+    def least(self) -> int:
+        return self.packer.size
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if not isinstance(value, self.kinds):
+            raise sink.fail(f"{self.kinds[0].__name__} is wanted, got {_named(value)}")
+        try:
+            sink.data += self.packer.pack(value)
+        except (struct.error, OverflowError) as error:
+            raise sink.fail(f"{value} does not fit {self.name}") from error
+
+    def read(self, source: _Source) -> Any:
+        return self.packer.unpack(source.take(self.packer.size))[0]
+
+
+class _Bool(_Wire):
+    def write(self, value: Any, sink: _Sink) -> None:
+        if not isinstance(value, bool):
+            raise sink.fail(f"a bool is wanted, got {_named(value)}")
+        sink.data.append(value)
+
+    def read(self, source: _Source) -> bool:
+        at = source.pos
+        byte = source.take(1)[0]
+        if byte > 1:
+            raise source.fail(f"{byte:#04x} is no bool", at)
+        return byte == 1
+
+
+class _Text(_Wire):
+    ordered = True
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if not isinstance(value, str):
+            raise sink.fail(f"a str is wanted, got {_named(value)}")
+        try:
+            raw = value.encode()
+        except UnicodeEncodeError as error:
+            raise sink.fail("a lone surrogate cannot be written as UTF-8") from error
+        sink.data += _varint(len(raw))
+        sink.data += raw
+
+    def read(self, source: _Source) -> str:
+        size = source.varint(64)
+        at = source.pos
+        try:
+            return source.take(size).decode()
+        except UnicodeDecodeError as error:
+            raise source.fail("the text is not UTF-8", at + error.start) from error
+
+
+class _Blob(_Wire):
+    ordered = True
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if type(value) is not bytes:
+            raise sink.fail(f"bytes are wanted, got {_named(value)}")
+        sink.data += _varint(len(value))
+        sink.data += value
+
+    def read(self, source: _Source) -> bytes:
+        return source.take(source.varint(64))
+
+
+class _FixedBlob(_Wire):
+    ordered = True
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def least(self) -> int:
+        return self.size
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if type(value) is not bytes:
+            raise sink.fail(f"bytes are wanted, got {_named(value)}")
+        if len(value) != self.size:
+            raise sink.fail(f"{self.size} bytes are wanted, got {len(value)}")
+        sink.data += value
+
+    def read(self, source: _Source) -> bytes:
+        return source.take(self.size)
+
+
+class _Mapped(_Wire):
+    def __init__(self, kind: type, mark: Mapped, inner: _Wire) -> None:
+        self.kind = kind
+        self.mark = mark
+        self.inner = inner
+        self.ordered = inner.ordered
+
+    def least(self) -> int:
+        return self.inner.least()
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if not isinstance(value, self.kind):
+            raise sink.fail(f"{self.kind.__name__} is wanted, got {_named(value)}")
+        self.inner.write(self.mark.encode(value), sink)
+
+    def read(self, source: _Source) -> Any:
+        at = source.pos
+        value = self.inner.read(source)
+        try:
+            return self.mark.decode(value)
+        except ValueError as error:
+            raise source.fail(str(error), at) from error
+
+
+class _Enum(_Wire):
+    """An `IntEnum` by its values, another `Enum` by the positions of its members."""
+
+    def __init__(self, kind: type[enum.Enum], number: _Wire) -> None:
+        self.kind = kind
+        self.number = number
+        self.ordered = issubclass(kind, enum.IntEnum)
+        self.members = {
+            int(member.value) if issubclass(kind, enum.IntEnum) else position: member
+            for position, member in enumerate(kind)
+        }
+        self.numbers = {member: number for number, member in self.members.items()}
+        for value in self.members:
+            number.write(value, _Sink(0))
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if type(value) is not self.kind:
+            raise sink.fail(f"{self.kind.__name__} is wanted, got {_named(value)}")
+        self.number.write(self.numbers[value], sink)
+
+    def read(self, source: _Source) -> enum.Enum:
+        at = source.pos
+        number = self.number.read(source)
+        if number not in self.members:
+            raise source.fail(f"{number} is no {self.kind.__name__}", at)
+        return self.members[number]
+
+
+class _Optional(_Wire):
+    def __init__(self, inner: _Wire) -> None:
+        self.inner = inner
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        sink.data.append(value is not None)
+        if value is not None:
+            self.inner.write(value, sink)
+
+    def read(self, source: _Source) -> Any:
+        at = source.pos
+        byte = source.take(1)[0]
+        if byte > 1:
+            raise source.fail(f"{byte:#04x} tells neither of a value nor of none", at)
+        return self.inner.read(source) if byte else None
+
+
+def _count(source: _Source, least: int) -> int:
+    """How many items follow; each takes at least `least` bytes, so their number is bounded."""
+    at = source.pos
+    count = source.varint(64)
+    if count * least > source.left:
+        raise source.fail(f"{count} items are announced, {source.left} bytes are left", at)
+    return count
+
+
+class _List(_Wire):
+    def __init__(self, kind: Any, item: _Wire) -> None:
+        self.kind = kind
+        self.item = item
+
+    @functools.cached_property
+    def item_least(self) -> int:
+        return self.item.least()
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if type(value) is not self.kind:
+            raise sink.fail(f"a {self.kind.__name__} is wanted, got {_named(value)}")
+        sink.data += _varint(len(value))
+        for index, item in enumerate(value):
+            sink.path.append(f"[{index}]")
+            self.item.write(item, sink)
+            sink.path.pop()
+
+    def read(self, source: _Source) -> Any:
+        items = []
+        for index in range(_count(source, self.item_least)):
+            source.path.append(f"[{index}]")
+            items.append(self.item.read(source))
+            source.path.pop()
+        return self.kind(items)
+
+
+class _Tuple(_Wire):
+    def __init__(self, items: Sequence[_Wire]) -> None:
+        self.items = items
+
+    def least(self) -> int:
+        return sum(item.least() for item in self.items)
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if type(value) is not tuple or len(value) != len(self.items):
+            raise sink.fail(f"a tuple of {len(self.items)} is wanted")
+        for index, (item, part) in enumerate(zip(self.items, value, strict=True)):
+            sink.path.append(f"[{index}]")
+            item.write(part, sink)
+            sink.path.pop()
+
+    def read(self, source: _Source) -> tuple[Any, ...]:
+        parts = []
+        for index, item in enumerate(self.items):
+            source.path.append(f"[{index}]")
+            parts.append(item.read(source))
+            source.path.pop()
+        return tuple(parts)
+
+
+class _Map(_Wire):
+    def __init__(self, key: _Wire, value: _Wire) -> None:
+        self.key = key
+        self.value = value
+
+    @functools.cached_property
+    def item_least(self) -> int:
+        return self.key.least() + self.value.least()
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if type(value) is not dict:
+            raise sink.fail(f"a dict is wanted, got {_named(value)}")
+        try:
+            pairs = sorted(value.items(), key=operator.itemgetter(0))
+        except TypeError as error:
+            raise sink.fail("the keys cannot be put in order") from error
+        sink.data += _varint(len(pairs))
+        for key, item in pairs:
+            sink.path.append(f"[{key!r}]")
+            self.key.write(key, sink)
+            self.value.write(item, sink)
+            sink.path.pop()
+
+    def read(self, source: _Source) -> dict[Any, Any]:
+        items: dict[Any, Any] = {}
+        last: Any = None
+        for index in range(_count(source, self.item_least)):
+            at = source.pos
+            source.path.append(f"[{index}]")
+            key = self.key.read(source)
+            if source.dialect.canonical and items and not last < key:
+                raise source.fail("the keys do not ascend", at)
+            source.path[-1] = f"[{key!r}]"
+            items[key] = self.value.read(source)
+            source.path.pop()
+            last = key
+        return items
+
+
+class _Framed(_Wire):
+    def __init__(self, inner: _Wire) -> None:
+        self.inner = inner
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        _write_framed(sink, functools.partial(self.inner.write, value, sink))
+
+    def read(self, source: _Source) -> Any:
+        with _frame(source):
+            value = self.inner.read(source)
+            if source.left and not source.dialect.trailing:
+                raise source.fail(f"{source.left} bytes follow the value")
+        return value
+
+
+def _write_framed(sink: _Sink, write: Callable[[], None]) -> None:
+    """What `write` writes, preceded by its length."""
+    outer, sink.data = sink.data, bytearray()
+    write()
+    inner, sink.data = sink.data, outer
+    sink.data += _varint(len(inner))
+    sink.data += inner
+
+
+@contextmanager
+def _frame(source: _Source) -> Iterator[None]:
+    """Reads a length, and confines reading to that many bytes; what is not read is skipped."""
+    size = source.varint(64)
+    if size > source.left:
+        raise source.fail(f"{size} bytes are announced, {source.left} are left")
+    outer, source.end = source.end, source.pos + size
+    yield
+    source.pos, source.end = source.end, outer
+
+
+class _Record(_Wire):
+    """A struct. Its fields are filled in after it is made, for it may be among them."""
+
+    def __init__(self, kind: type[Struct]) -> None:
+        self.kind = kind
+        self.fields: dict[str, _Wire] = {}
+        self.extensible = issubclass(kind, Extensible)
+        self.recursive = False
+        self.measurable = False
+
+    def least(self) -> int:
+        if self.extensible:
+            return 1
+        if not self.measurable:
+            return _ENDLESS
+        self.measurable = False
+        size = sum(wire.least() for wire in self.fields.values())
+        self.measurable = True
+        return size
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        if self.extensible:
+            _write_framed(sink, functools.partial(self.write_fields, value, sink))
+        else:
+            self.write_fields(value, sink)
+
+    def write_fields(self, value: Any, sink: _Sink) -> None:
+        self.name(sink.path)
+        if type(value) is not self.kind:
+            raise sink.fail(f"{self.kind.__name__} is wanted, got {_named(value)}")
+        with self.deeper(sink):
+            for name, wire in self.fields.items():
+                sink.path.append(f".{name}")
+                wire.write(getattr(value, name), sink)
+                sink.path.pop()
+
+    def read(self, source: _Source) -> Any:
+        if not self.extensible:
+            return self.read_fields(source)
+        with _frame(source):
+            return self.read_fields(source)
+
+    def read_fields(self, source: _Source) -> Any:
+        self.name(source.path)
+        values = {}
+        with self.deeper(source):
+            for name, wire in self.fields.items():
+                source.path.append(f".{name}")
+                if source.left or not self.extensible:
+                    values[name] = wire.read(source)
+                elif name not in self.defaults:
+                    raise source.fail("the field is missing")
+                source.path.pop()
+        return self.kind(**values)
+
+    @functools.cached_property
+    def defaults(self) -> frozenset[str]:
+        return frozenset(f.name for f in msgspec.structs.fields(self.kind) if not f.required)
+
+    def name(self, path: list[str]) -> None:
+        if not path:
+            path.append(self.kind.__name__)
+
+    @contextmanager
+    def deeper(self, where: _Sink | _Source) -> Iterator[None]:
+        where.depth -= self.recursive
+        if where.depth < 0:
+            raise where.fail("the value nests too deep")
+        yield
+        where.depth += self.recursive
+
+
+_ENDLESS: Final = 1 << 62
+
+
+class _Choice(_Wire):
+    def __init__(self, mark: Variants, tag: _Wire, variants: dict[int, _Record]) -> None:
+        self.extensible = mark.extensible
+        self.tag = tag
+        self.variants = variants
+        self.tags = {record.kind: number for number, record in variants.items()}
+
+    def least(self) -> int:
+        if self.extensible:
+            return 2
+        return 1 + min(record.least() for record in self.variants.values())
+
+    def write(self, value: Any, sink: _Sink) -> None:
+        kind = type(value)
+        if self.extensible and kind is Unknown:
+            if value.tag in self.variants:
+                raise sink.fail(f"tag {value.tag} is not unknown")
+            self.tag.write(value.tag, sink)
+            sink.data += _varint(len(value.data))
+            sink.data += value.data
+            return
+        if kind not in self.tags:
+            raise sink.fail(f"{kind.__name__} is none of the variants")
+        number = self.tags[kind]
+        record = self.variants[number]
+        self.tag.write(number, sink)
+        sink.path.append(f".{kind.__name__}")
+        if self.extensible:
+            _write_framed(sink, functools.partial(record.write_fields, value, sink))
+        else:
+            record.write(value, sink)
+        sink.path.pop()
+
+    def read(self, source: _Source) -> Any:
+        at = source.pos
+        number = self.tag.read(source)
+        record = self.variants.get(number)
+        if record is not None:
+            source.path.append(f".{record.kind.__name__}")
+        if self.extensible:
+            with _frame(source):
+                if record is None:
+                    return Unknown(tag=number, data=source.take(source.left))
+                value = record.read_fields(source)
+                if source.left and not (record.extensible or source.dialect.trailing):
+                    raise source.fail(f"{source.left} bytes follow the value")
+        elif record is None:
+            raise source.fail(f"{number} is the tag of no variant", at)
+        else:
+            value = record.read(source)
+        source.path.pop()
+        return value
+
+
+# -- from a type to its kind ------------------------------------------------------------------
+
+
+def _wire_of(type_: Any, known: dict[Any, _Record]) -> _Wire:
+    if typing.get_origin(type_) is Annotated:
+        base, *marks = typing.get_args(type_)
+        for mark in marks:
+            wire = _wire_of_marked(base, mark, known)
+            if wire is not None:
+                return wire
+        return _wire_of(base, known)
+    if isinstance(type_, type) and issubclass(type_, Struct):
+        return _record_of(type_, known)
+    if isinstance(type_, type) and issubclass(type_, enum.Enum):
+        return _Enum(type_, _Varint("u32"))
+    if type_ in _SIMPLE:
+        return _SIMPLE[type_]
+    arguments = typing.get_args(type_)
+    match typing.get_origin(type_):
+        case types.UnionType | typing.Union if len(arguments) == 2 and type(None) in arguments:
+            inner = next(a for a in arguments if a is not type(None))
+            return _Optional(_wire_of(inner, known))
+        case kind if kind is list or (kind is tuple and arguments[1:] == (...,)):
+            item = _wire_of(arguments[0], known)
+            if not item.least():
+                raise TypeError(f"{type_}: items that take no bytes cannot be counted")
+            return _List(kind, item)
+        case kind if kind is tuple:
+            return _Tuple([_wire_of(a, known) for a in arguments])
+        case kind if kind is dict:
+            key, value = (_wire_of(a, known) for a in arguments)
+            if not key.ordered:
+                raise TypeError(f"{type_}: keys of this type have no order")
+            return _Map(key, value)
+    raise TypeError(f"{type_} has no wire format; say how wide numbers are, and mark unions")
+
+
+def _wire_of_marked(base: Any, mark: Any, known: dict[Any, _Record]) -> _Wire | None:
+    match mark:
+        case Number(name) if (base, name) in _NUMBERS:
+            return _NUMBERS[base, name]
+        case FixedInt(size) if base is int and size in _FIXED_FORMS:
+            return _Packed(_FIXED_FORMS[size], f"{size} bytes", (int,))
+        case Fixed(size) if base is bytes:
+            return _FixedBlob(size)
+        case Fixed(16) if base is uuid.UUID:
+            as_bytes = Mapped(bytes, lambda raw: uuid.UUID(bytes=raw), operator.attrgetter("bytes"))
+            return _Mapped(uuid.UUID, as_bytes, _FixedBlob(16))
+        case Tag(width) if issubclass(base, enum.Enum):
+            return _Enum(base, _NUMBERS[int, width])
+        case Framed():
+            return _Framed(_wire_of(base, known))
+        case Mapped():
+            return _Mapped(base, mark, _wire_of(mark.wire, known))
+        case Variants():
+            return _choice_of(base, mark, known)
+        case Number() | FixedInt() | Fixed() | Tag():
+            raise TypeError(f"{mark} does not fit {base}")
+    return None
+
+
+def _record_of(kind: type[Struct], known: dict[Any, _Record]) -> _Record:
+    if kind in known:
+        known[kind].recursive |= not known[kind].measurable
+        return known[kind]
+    record = known[kind] = _Record(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for base in reversed(kind.__mro__):
+        for name in base.__dict__.get("__wire_order__", ()):
+            if name in kind.__struct_fields__:
+                record.fields[name] = _wire_of(hints[name], known)
+    record.measurable = True
+    if record.least() >= _ENDLESS:
+        raise TypeError(f"{kind.__name__} contains itself without end")
+    return record
+
+
+def _choice_of(base: Any, mark: Variants, known: dict[Any, _Record]) -> _Choice:
+    union = typing.get_origin(base) in (types.UnionType, typing.Union)
+    kinds = typing.get_args(base) if union else (base,)
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Struct)):
+            raise TypeError(f"a variant is a Struct, {kind} is none")
+    numbers = range(len(kinds)) if mark.tags is None else [mark.tags[kind] for kind in kinds]
+    variants = {
+        number: _record_of(kind, known) for number, kind in zip(numbers, kinds, strict=True)
+    }
+    if len(variants) < len(kinds):
+        raise TypeError(f"{base}: two variants have one tag")
+    tag = _NUMBERS[int, mark.tag]
+    for number in variants:
+        tag.write(number, _Sink(0))
+    return _Choice(mark, tag, variants)
+
+
+_SIMPLE: Final[dict[Any, _Wire]] = {bool: _Bool(), str: _Text(), bytes: _Blob()}
+_FIXED_FORMS: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_NUMBERS: Final[dict[tuple[Any, str], _Wire]] = {
+    (int, "u8"): _Packed("B", "u8", (int,)),
+    (int, "i8"): _Packed("b", "i8", (int,)),
+    (float, "f32"): _Packed("f", "f32", (float, int)),
+    (float, "f64"): _Packed("d", "f64", (float, int)),
+    **{(int, name): _Varint(name) for name in ("u16", "u32", "u64", "i16", "i32", "i64")},
+}
