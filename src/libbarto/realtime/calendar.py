@@ -1,0 +1,209 @@
+"""When does a calendar elapse? An expression as a value: read it, print it, ask it.
+
+Instants are ints here, microseconds since 1970 in UTC, except where a name says datetime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from libbarto.identity import netstrings
+from libbarto.realtime import changes, zones
+from libbarto.realtime.changes import Passes
+from libbarto.realtime.grammar import Parts, format_parts, parse
+from libbarto.realtime.search import Search
+from libbarto.realtime.units import DAY, DAY_FROM_END, UNITS, Field, Item, Random, Unit
+from libbarto.realtime.zones import EPOCH, SECOND_US, Zone
+
+DRAWN_BYTES: Final = 8
+"""How much of the hash a draw of `R` reads."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Realtime:
+    """A calendar expression, immutable and hashable; made by `parse`.
+
+    >>> weekdays = Realtime.parse("mon..fri 2:30")
+    >>> str(weekdays)
+    'Mon..Fri *-*-* 02:30:00'
+    >>> weekdays.next_after(datetime(2026, 11, 21, tzinfo=EPOCH.tzinfo))
+    datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.timezone.utc)
+    """
+
+    parts: Parts
+    """What the expression says, field by field."""
+
+    _ready: tuple[Search, Passes, Zone | None] | None = field(
+        default=None, init=False, compare=False
+    )
+    # Made at the first question and set whole, so that threads can at worst make it twice.
+
+    @classmethod
+    def parse(cls, text: str) -> Realtime:
+        """Read an expression of the grammar in `calendar.md`: systemd's OnCalendar= and `R`.
+
+        Raises CalendarError, which marks the fault, says what is valid there, and suggests.
+        """
+        return cls(parse(text, zones.is_zone))
+
+    def __str__(self) -> str:
+        """The normalised form; it parses back to an equal value."""
+        return format_parts(self.parts)
+
+    def __repr__(self) -> str:
+        return f"Realtime.parse({str(self)!r})"
+
+    @property
+    def zone(self) -> str | None:
+        """The name of the expression's own zone, or None where that is left to the caller."""
+        return self.parts.zone
+
+    @property
+    def has_random(self) -> bool:
+        """Whether it contains `R`, which `bind` must draw before anything elapses."""
+        return any(isinstance(value, Random) for value in self.parts)
+
+    def bind(self, seed: bytes) -> Realtime:
+        """The calendar with every `R` drawn from `seed`; one without `R` is returned itself.
+
+        A field's draw depends on the seed, the normalised text and the field's name alone, and
+        never changes between releases (`calendar.md` section 0.2).
+        """
+        if not self.has_random:
+            return self
+        text = str(self).encode()
+        parts = self.parts
+        day_unit = DAY_FROM_END if parts.from_end else DAY
+        year, month, day, hour, minute, second = (
+            _drawn(value, day_unit if unit is DAY else unit, seed, text)
+            for unit, value in zip(UNITS, parts.fields, strict=True)
+        )
+        return Realtime(
+            parts._replace(year=year, month=month, day=day, hour=hour, minute=minute, second=second)
+        )
+
+    def elapse_after(
+        self, instant: int, tz: str = "UTC", *, dst_gap: str = "skip", dst_repeat: str = "once"
+    ) -> int | None:
+        """The first elapse strictly after `instant`, or None; both in microseconds since 1970.
+
+        `tz` is the zone if the expression has none. `dst_gap` says what becomes of readings that
+        a clock change leaves out: `skip`, or `next` for one elapse at the first instant after
+        the gap. `dst_repeat` says what becomes of readings that exist twice: `once` is systemd's
+        rule (the first pass, but the second for an `instant` inside the second), `auto` elapses
+        in both passes where the hour is `*`, a range or a repetition, else in the first alone
+        (`calendar.md` section 0.5).
+
+        Raises ValueError while `R` is not bound or for another policy; CalendarError for a zone
+        that does not exist.
+        """
+        search, automatic, home = self._ready or self._prepare()
+        zone = home or zones.load(tz)
+        if dst_repeat == "auto":
+            passes = automatic
+        elif dst_repeat == "once":
+            passes = Passes.FIRST_UNLESS_INSIDE
+        else:
+            raise ValueError(f"dst_repeat is 'auto' or 'once', not {dst_repeat!r}")
+        if dst_gap not in ("next", "skip"):
+            raise ValueError(f"dst_gap is 'next' or 'skip', not {dst_gap!r}")
+        found = changes.after(search, zone, instant, passes, dst_gap == "next")
+        return None if found is None else found.wall - zone.offsets[found.period]
+
+    def next_after(self, moment: datetime, tz: str = "UTC") -> datetime | None:
+        """The first elapse strictly after the aware `moment`, in the calendar's zone, or None.
+
+        Clock changes are treated as systemd does. Raises as `elapse_after`, and ValueError for a
+        naive `moment`.
+
+        >>> utc = EPOCH.tzinfo
+        >>> Realtime.parse("*-2-29").next_after(datetime(2026, 1, 1, tzinfo=utc))
+        datetime.datetime(2028, 2, 29, 0, 0, tzinfo=datetime.timezone.utc)
+        """
+        search, _, home = self._ready or self._prepare()
+        zone = home or zones.load(tz)
+        found = changes.after(search, zone, _instant(moment), Passes.FIRST_UNLESS_INSIDE, False)
+        return None if found is None else zone.datetime(found.wall, found.second_pass)
+
+    def previous_before(self, moment: datetime, tz: str = "UTC") -> datetime | None:
+        """The last elapse strictly before the aware `moment`, in the calendar's zone, or None.
+
+        Readings that exist twice count in their first pass. Raises as `next_after`.
+        """
+        search, _, home = self._ready or self._prepare()
+        zone = home or zones.load(tz)
+        found = changes.before(search, zone, _instant(moment))
+        return None if found is None else zone.datetime(found.wall)
+
+    def matches(self, moment: datetime, tz: str = "UTC") -> bool:
+        """Whether the wall clock in the calendar's zone matches at the aware `moment`."""
+        search, _, home = self._ready or self._prepare()
+        zone = home or zones.load(tz)
+        instant = _instant(moment)
+        wall = instant + zone.offset_at(instant)
+        return search.after(wall - 1) == wall
+
+    def iterate(self, moment: datetime, tz: str = "UTC") -> Iterator[datetime]:
+        """Every elapse strictly after the aware `moment`, one at a time."""
+        found = self.next_after(moment, tz)
+        while found is not None:
+            yield found
+            found = self.next_after(found, tz)
+
+    def _prepare(self) -> tuple[Search, Passes, Zone | None]:
+        """What the first question makes and later ones reuse."""
+        parts = self.parts
+        if self.has_random:
+            raise ValueError(f"'{self}' has R, which is drawn by bind(seed) before it elapses")
+        hour = parts.hour
+        repeats = hour is None or any(isinstance(item, Item) and item.step for item in hour)
+        home = None if parts.zone is None else zones.load(parts.zone)
+        ready = (Search(parts), Passes.BOTH if repeats else Passes.FIRST, home)
+        object.__setattr__(self, "_ready", ready)
+        return ready
+
+
+def _drawn(value: Field, unit: Unit, seed: bytes, text: bytes) -> Field:
+    """A field with `R` drawn, for the calendar whose normalised form is `text`."""
+    if not isinstance(value, Random):
+        return value
+    digest = hashlib.sha256(netstrings(seed, text, unit.name.encode())).digest()
+    low, high, step = value
+    drawn = low + int.from_bytes(digest[:DRAWN_BYTES], "big") % (high - low + 1)
+    last = unit.high // unit.scale
+    if step == 0 or drawn + step > last:
+        return (Item(drawn * unit.scale),)
+    if unit is DAY_FROM_END:  # an open repetition would run towards the month's end
+        return (Item(drawn, last - (last - drawn) % step, step),)
+    return (Item(drawn * unit.scale, -1, step * unit.scale),)
+
+
+def _instant(moment: datetime) -> int:
+    """An aware datetime in microseconds since 1970."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone: pass an aware datetime")
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND_US + since.microseconds
+
+
+def upcoming(expr: str, base: datetime, n: int, tz: str = "UTC") -> list[datetime]:
+    """At most `n` elapses of `expr` strictly after the aware `base`, ascending and aware.
+
+    Raises CalendarError for an expression or zone that cannot be read, ValueError for one with
+    `R` and for a naive `base`.
+    """
+    return list(islice(Realtime.parse(expr).iterate(base, tz), n))
+
+
+def normalize(expr: str) -> str:
+    """The normalised form of an expression; raises CalendarError if it cannot be read.
+
+    >>> normalize("Wed..Sat,Tue 12-10-15 1:2:3")
+    'Tue..Sat 2012-10-15 01:02:03'
+    """
+    return str(Realtime.parse(expr))

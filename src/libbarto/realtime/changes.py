@@ -1,0 +1,92 @@
+"""Which instant is meant by a wall clock reading, where clocks are put forward or back?
+
+The engine's own rule is the one systemd was measured to follow (`calendar.md` section 3): search
+over the wall clock; a reading that does not exist is passed over; one that exists twice elapses
+in its first pass, except that a base already inside the second pass stays in it. Beside it stand
+the two policies of section 0.5, under which what elapses does not depend on the base.
+"""
+
+from __future__ import annotations
+
+import enum
+from bisect import bisect_right
+from typing import NamedTuple
+
+from libbarto.realtime.search import NEVER, Search
+from libbarto.realtime.zones import Zone
+
+
+class Passes(enum.Enum):
+    """In which pass a reading elapses that exists twice."""
+
+    FIRST_UNLESS_INSIDE = 0
+    """The first, but the second for a base inside the second: systemd's rule."""
+    FIRST = 1
+    BOTH = 2
+
+
+class Elapse(NamedTuple):
+    """A matching reading, the period of the zone that it lies in, and whether it is repeated."""
+
+    wall: int
+    period: int
+    second_pass: bool
+
+
+def after(
+    search: Search, zone: Zone, instant: int, passes: Passes, gap_runs: bool
+) -> Elapse | None:
+    """The first elapse strictly after `instant` (microseconds), or None.
+
+    With `gap_runs`, readings that do not exist elapse once, at the first instant after the gap.
+    """
+    offsets, edges = zone.offsets, zone.edges
+    base_period = bisect_right(zone.starts, instant)
+    wall = instant + offsets[base_period]
+    inside = bisect_right(edges, wall)  # odd: between two edges of one change
+    stays = -1  # the change whose second pass we search
+    if inside & 1:
+        change = inside >> 1
+        if base_period > change:
+            if passes is Passes.FIRST:
+                wall = edges[inside] - 1
+            else:
+                stays = change
+        elif passes is Passes.BOTH:
+            found = search.after(wall)
+            if NEVER < found < edges[inside]:
+                return Elapse(found, base_period, False)
+            wall, stays = edges[inside - 1] - 1, change
+    while True:
+        found = search.after(wall)
+        if found < 0:
+            return None
+        place = bisect_right(edges, found)
+        change = place >> 1
+        if not place & 1:
+            return Elapse(found, change, False)
+        if offsets[change] > offsets[change + 1]:
+            second = change == stays
+            return Elapse(found, change + second, second)
+        if gap_runs:
+            return Elapse(edges[place], change + 1, False)
+        wall = edges[place] - 1
+
+
+def before(search: Search, zone: Zone, instant: int) -> Elapse | None:
+    """The last elapse strictly before `instant` (microseconds), or None: first passes only."""
+    offsets, edges = zone.offsets, zone.edges
+    period = bisect_right(zone.starts, instant)
+    wall = instant + offsets[period]
+    inside = bisect_right(edges, wall)
+    if inside & 1 and period > inside >> 1:
+        wall = edges[inside]  # every first pass lies before every second one
+    while True:
+        found = search.before(wall)
+        if found < 0:
+            return None
+        place = bisect_right(edges, found)
+        change = place >> 1
+        if not place & 1 or offsets[change] > offsets[change + 1]:
+            return Elapse(found, change, False)
+        wall = edges[place - 1]
