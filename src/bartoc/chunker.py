@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from libbarto.codec import U32, U64, Struct
-
 from bartoc.journal import Held
 from bartoc.runner import Frame
+from libbarto.codec import U32, U64, Struct
 from libbarto.message.v2.record import OUTPUT_RECORD, Cut, Output
 from libbarto.message.v2.segment import Segment, pack, unpack
 
@@ -119,10 +118,10 @@ class Chunker:
     def seal(self, boottime: float, *, everything: bool = False) -> Sealed:
         """Seal full chunks, and with `everything`, or where it is old enough, the rest too."""
         sealed = Sealed()
-        due = self.next_due()
-        rest = everything or (due is not None and boottime >= due)
-        while self._buffered >= CHUNK_BYTES or (rest and self._buffered):
+        old = self._first_at is not None and boottime >= self._first_at + SEAL_AFTER_S
+        while self._buffered >= CHUNK_BYTES or ((everything or old) and self._buffered):
             self._seal_one(sealed)
+            self._first_at = boottime
         if not self._buffered:
             self._first_at = None
         self._advance()

@@ -12,14 +12,13 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, assert_never
-
-from libbarto.envelope import PublicKey
+from typing import Any, Final, assert_never
 
 from bartoc.journal import Journal, JournalState, LaneFacts
 from bartoc.worker import Contact, NewSet
 from libbarto.backoff import Backoff
 from libbarto.clock import Clock
+from libbarto.envelope import PublicKey
 from libbarto.errors import BartoError, ConnectionClosed, JournalError, ProtocolError
 from libbarto.message.v2.record import Lane
 from libbarto.message.v2.worker import Capabilities, Hello, LaneState, OfferAnswer
@@ -102,7 +101,7 @@ class Connection:
     async def run(self) -> None:
         """Connect again and again, until `leave`."""
         failures = 0
-        while not self._leaving:
+        while True:
             patient = False
             try:
                 transport = await self._connector.connect()
@@ -163,12 +162,11 @@ class Connection:
         if receiving.done() or talk.more:
             await asyncio.sleep(0)
             return
-        waking = asyncio.ensure_future(self._wake.wait())
+        waking = asyncio.create_task(self._wake.wait())
         timeout = max(0.0, session.next_due() - self._clock.boottime())
         try:
-            await asyncio.wait(
-                {receiving, waking}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+            both: list[asyncio.Future[Any]] = [receiving, waking]
+            await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waking.cancel()
         self._wake.clear()

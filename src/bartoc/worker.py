@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from libbarto.codec import I64, U16, U64, V2, Codec, Extensible, codec
-
 from bartoc.chunker import Chunker, Progress
 from bartoc.journal import Claim, Held, JournalState, OpenRun, StoredSet, Transaction
 from bartoc.runner import (
@@ -34,6 +32,7 @@ from bartoc.runner import (
 from bartoc.runner import (
     Event as RunnerEvent,
 )
+from libbarto.codec import I64, U16, U64, V2, Codec, Extensible, codec
 from libbarto.errors import CalendarError, CodecError
 from libbarto.identity import Kind, uuid_text
 from libbarto.message.v2.record import (

@@ -31,6 +31,7 @@ class Member:
     since: int
     version: str
     link: Link
+    epoch: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     generation: int = 0

@@ -34,7 +34,7 @@ from libbarto.codec import Codec, Unknown
 from libbarto.errors import CodecError, ProtocolError
 from libbarto.identity import next_tag
 from libbarto.message.v2.link import Closing, Heartbeat
-from libbarto.message.v2.record import OUTPUT_RECORD, STATE_RECORD, Lane
+from libbarto.message.v2.record import OUTPUT_RECORD, STATE_RECORD, Lane, Record
 from libbarto.message.v2.server import (
     TO_WORKER,
     Acknowledged,
@@ -207,7 +207,7 @@ class RecordsReceived:
     first_seq: int
     last_seq: int
     tag: bytes
-    records: tuple[object, ...]
+    records: tuple[Record | Undecodable, ...]
     size: int
 
 
@@ -691,16 +691,19 @@ class ServerSession:
         self.outstanding -= size
         record_codec = STATE_RECORD if lane is Lane.STATE else OUTPUT_RECORD
         tag = before.tag
-        records: list[object] = []
+        records: list[Record | Undecodable] = []
         for number, data in enumerate(batch.records, batch.first_seq):
             tag = next_tag(tag, data)
             try:
                 record = record_codec.decode(data)
             except CodecError as error:
-                record = Undecodable(number, data, str(error))
+                records.append(Undecodable(number, data, str(error)))
+                continue
             if isinstance(record, Unknown):
-                record = Undecodable(number, data, f"record of unknown kind {record.tag}")
-            records.append(record)
+                kind = f"record of unknown kind {record.tag}"
+                records.append(Undecodable(number, data, kind))
+            else:
+                records.append(record)
         last = batch.first_seq + len(records) - 1
         self._marks[lane] = Mark(seq=last, tag=tag)
         return RecordsReceived(lane, batch.first_seq, last, tag, tuple(records), size)

@@ -11,15 +11,14 @@ import contextlib
 import hashlib
 import logging
 from collections import deque
-from typing import Final, assert_never
-
-from libbarto.envelope import SigningKey
+from typing import Any, Final, assert_never
 
 from bartos.hub import Hub, Member
 from bartos.planning import Planner
-from bartos.store.port import Batch, DeadLetter, EpochClaim, Mark, Record, Store, WorkerRow
+from bartos.store.port import Batch, DeadLetter, EpochClaim, Mark, Record, Store
 from bartos.writer import Submitted, Writer
 from libbarto.clock import Clock
+from libbarto.envelope import SigningKey
 from libbarto.errors import ConnectionClosed, ProtocolError, StoreUnavailable
 from libbarto.message.v2 import server as wire
 from libbarto.message.v2.record import Lane
@@ -162,12 +161,11 @@ class WorkerLink:
     async def _wait(self, receiving: asyncio.Future[bytes]) -> None:
         if receiving.done():
             return
-        waking = asyncio.ensure_future(self._wake.wait())
+        waking = asyncio.create_task(self._wake.wait())
         timeout = max(0.0, self._session.next_due() - self._clock.boottime())
         try:
-            await asyncio.wait(
-                {receiving, waking}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+            both: list[asyncio.Future[Any]] = [receiving, waking]
+            await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waking.cancel()
         self._wake.clear()
@@ -265,6 +263,7 @@ class WorkerLink:
             since=now,
             version=hello.version,
             link=self,
+            epoch=epoch,
             labels=dict(hello.labels),
             facts=facts,
             generation=hello.generation,
@@ -371,10 +370,7 @@ def capability_words(hello: Hello) -> dict[str, str]:
     }
 
 
-def _store_record(record: object) -> Record | DeadLetter:
+def _store_record(record: Record | Undecodable) -> Record | DeadLetter:
     if isinstance(record, Undecodable):
         return DeadLetter(record.seq, record.data, record.error)
-    return record  # type: ignore[return-value]  # the session's codec yields nothing else
-
-
-__all__ = ["CreditPool", "WorkerLink", "WorkerRow", "capability_words"]
+    return record

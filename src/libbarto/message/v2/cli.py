@@ -30,10 +30,14 @@ class Clients(Extensible):
 
 
 class List(Extensible):
-    """The runs of a worker's schedule with their output; without one, the names of schedules."""
+    """The newest runs of a worker's schedule with their output; without one, the names of schedules.
+
+    Both the order of runs and that of lines is the order in time.
+    """
 
     name: str
     cmd_name: str | None = None
+    limit: U64 = 100
 
 
 class FailedRuns(Extensible):
@@ -43,9 +47,10 @@ class FailedRuns(Extensible):
 
 
 class Cmd(Extensible):
-    """The runs of one schedule on every worker."""
+    """The newest runs of one schedule on every worker, with their output."""
 
     cmd_name: str
+    limit: U64 = 100
 
 
 class Query(Extensible):
@@ -147,4 +152,5 @@ class Failed(Extensible):
 CliAnswer = Annotated[Columns | Rows | Done | Failed, Variants(extensible=True)]
 
 CLI_REQUEST: Codec[object] = codec(CliRequest, V2)
-CLI_ANSWER: Codec[object] = codec(CliAnswer, V2)
+CLI_ANSWER: Codec[object] = codec(CliAnswer, V2, limit=16 * 1024 * 1024)
+"""Frames stay below 64 KiB but for a row that is longer by itself: a cell of `query` may be."""

@@ -7,9 +7,23 @@ The two travel in lanes of their own, so that a verdict never waits behind a gig
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-from libbarto.codec import I32, I64, U8, U16, U32, U64, V2, Codec, Extensible, Id, Variants, codec
+from libbarto.codec import (
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    V2,
+    Codec,
+    Extensible,
+    Id,
+    Unknown,
+    Variants,
+    codec,
+)
 
 
 class Lane(enum.IntEnum):
@@ -196,5 +210,10 @@ class Cut(Extensible):
 
 OutputRecord = Annotated[Output | Cut, Variants(extensible=True)]
 
-STATE_RECORD: Codec[object] = codec(StateRecord, V2)
-OUTPUT_RECORD: Codec[object] = codec(OutputRecord, V2)
+Record: TypeAlias = (
+    SetApplied | Claimed | Started | Status | Ended | Decided | ClockBack | Output | Cut
+)
+"""Any record, of either lane."""
+
+STATE_RECORD: Codec[Record | Unknown] = codec(StateRecord, V2)
+OUTPUT_RECORD: Codec[Record | Unknown] = codec(OutputRecord, V2)

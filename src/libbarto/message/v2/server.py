@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from libbarto.codec import I64, U8, U32, U64, V2, Codec, Extensible, Id, Variants, codec
-
 from libbarto.message.v2.link import Closing, Heartbeat
 
 

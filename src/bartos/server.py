@@ -1,0 +1,204 @@
+"""The server's effect loop: its standing tasks, and the links that come and go.
+
+Holds no decision of its own: the session decides the conversation, the planner what each worker
+is to do, the store what is kept. `app` puts it together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from bartos.endpoints.ws_worker import CreditPool, WorkerLink
+from bartos.hub import Hub
+from bartos.planning import Planner
+from bartos.store.port import Pruned, Retention, Store
+from bartos.writer import Writer
+from libbarto.clock import Clock
+from libbarto.envelope import SigningKey
+from libbarto.errors import StoreUnavailable
+from libbarto.transport import Transport
+
+log = logging.getLogger("bartos")
+
+COMPARE_EVERY_S: Final = 60.0
+RETENTION_EVERY_S: Final = 600.0
+RETENTION_PAUSE_S: Final = 0.05
+STORE_RETRY_S: Final = 2.0
+DRAIN_S: Final = 5.0
+
+
+class Server:
+    """bartos without its sockets: workers come in as transports."""
+
+    def __init__(
+        self,
+        store: Store,
+        planner: Planner,
+        clock: Clock,
+        *,
+        key: SigningKey,
+        retention: Callable[[], Retention],
+        random_bytes: Callable[[int], bytes],
+        version: str,
+    ) -> None:
+        self.store = store
+        self.planner = planner
+        self.clock = clock
+        self.hub = Hub()
+        self.writer = Writer(store, clock)
+        self.pool = CreditPool()
+        self.store_open = asyncio.Event()
+        self.stopping = False
+        self._key = key
+        self._retention = retention
+        self._random = random_bytes
+        self._version = version
+        self._links: set[WorkerLink] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.writer.on_return = self._compare_soon
+        self._compare = asyncio.Event()
+
+    # -- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin the standing tasks; the store is opened as soon as it answers."""
+        self._spawn(self._open_store(), "store")
+        self._spawn(self.writer.run(), "writer")
+        self._spawn(self._compare_sessions(), "sessions")
+        self._spawn(self._retain(), "retention")
+
+    async def stop(self) -> None:
+        """Say goodbye to the workers, commit what they have sent, let the store go."""
+        self.stopping = True
+        for link in list(self._links):
+            link.leave("the server is stopping")
+        await self.writer.drain(DRAIN_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+
+    async def serve_worker(self, transport: Transport) -> None:
+        """One worker's connection, until it ends."""
+        if self.stopping or not self.store_open.is_set():
+            await transport.close(1013, "the server is not ready; try again")
+            return
+        link = WorkerLink(
+            transport,
+            store=self.store,
+            hub=self.hub,
+            writer=self.writer,
+            planner=self.planner,
+            pool=self.pool,
+            key=self._key,
+            clock=self.clock,
+            nonce=self._random(16),
+            version=self._version,
+        )
+        self._links.add(link)
+        try:
+            await link.run()
+        finally:
+            self._links.discard(link)
+
+    # -- orders -----------------------------------------------------------------------------------
+
+    def sets_changed(self) -> None:
+        """The schedules in force have changed: each worker whose set did gets a new version."""
+        for member in self.hub:
+            member.link.set_wanted()
+
+    def clean_up_workers(self, before: int) -> int:
+        """Have all connected workers forget acknowledged records from before this instant;
+        returns how many were told."""
+        for member in self.hub:
+            member.link.clean_up(before)
+        return len(self.hub)
+
+    async def apply_retention(self) -> Pruned:
+        """Drop all that the retention does not keep, in small steps; returns the sums."""
+        total = Pruned()
+        while True:
+            step = await self.store.prune(self._retention(), self.clock.now())
+            total = _added(total, step)
+            if not step.more:
+                return total
+            await self.clock.sleep(RETENTION_PAUSE_S)
+
+    # -- standing tasks ---------------------------------------------------------------------------
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _open_store(self) -> None:
+        said = False
+        while not self.store_open.is_set():
+            try:
+                await self.store.open()
+                self.planner.load(await self.store.schedules())
+            except StoreUnavailable as error:
+                if not said:
+                    log.error(
+                        "the database does not answer; waiting for it",
+                        extra={"error": str(error)},
+                    )
+                    said = True
+                await self.clock.sleep(STORE_RETRY_S)
+            else:
+                self.store_open.set()
+        if said:
+            log.info("the database is there")
+
+    def _compare_soon(self) -> None:
+        self._compare.set()
+
+    async def _compare_sessions(self) -> None:
+        """Once a minute, and after the database was away: sessions that the store does not know
+        as the current ones are closed (DESIGN section 6)."""
+        await self.store_open.wait()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COMPARE_EVERY_S):
+                    await self._compare.wait()
+            self._compare.clear()
+            members = list(self.hub)
+            try:
+                current = await self.store.current([(m.uid, m.epoch) for m in members])
+                await self.store.seen([m.uid for m in members], self.clock.now())
+            except StoreUnavailable:
+                continue  # the writer says so, and the next round comes
+            for member, is_current in zip(members, current, strict=True):
+                if not is_current:
+                    member.link.displaced("the store knows a newer session of this worker")
+
+    async def _retain(self) -> None:
+        await self.store_open.wait()
+        while True:
+            try:
+                pruned = await self.apply_retention()
+            except StoreUnavailable:
+                pruned = Pruned()
+            if pruned != Pruned():
+                log.info(
+                    "retention dropped what is too old or too much",
+                    extra={
+                        "output_rows": pruned.output_rows,
+                        "output_bytes": pruned.output_bytes,
+                        "runs": pruned.runs,
+                    },
+                )
+            await self.clock.sleep(RETENTION_EVERY_S)
+
+
+def _added(total: Pruned, step: Pruned) -> Pruned:
+    return Pruned(
+        output_rows=total.output_rows + step.output_rows,
+        output_bytes=total.output_bytes + step.output_bytes,
+        status_rows=total.status_rows + step.status_rows,
+        runs=total.runs + step.runs,
+        more=step.more,
+    )

@@ -1,0 +1,211 @@
+"""From a schedule in a file to a run in the store, whatever happens on the way."""
+
+from __future__ import annotations
+
+import hashlib
+
+from bartos.store.port import RunFilter
+from libbarto.message.v2.record import Verdict
+from tests.system.world import World
+
+MINUTELY = """
+[[schedule]]
+name = "tick"
+workers = "*"
+on_calendar = "minutely"
+cmds = ["echo tick"]
+"""
+SLOW = """
+[[schedule]]
+name = "slow"
+workers = "vader"
+on_calendar = "daily"
+cmds = ["sleep 90; echo hi"]
+"""
+
+
+async def test_a_schedule_runs_and_its_output_is_stored(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    barto.add_worker("vader")
+    await barto.clock.advance(minutes=3)
+    runs = await barto.runs()
+    assert len(runs) == 3
+    assert {run.verdict for run in runs} == {Verdict.OK}
+    assert all(run.complete and run.late_us == 0 for run in runs)
+    assert barto.store.output("vader") == b"tick\n" * 3
+    await barto.close()
+
+
+async def test_output_survives_a_lost_link(barto: World) -> None:
+    await barto.start_server(SLOW)
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(minutes=1)  # midnight passes: the run starts
+    vader.link.cut()
+    await barto.clock.advance(minutes=2)  # and ends while the link is down
+    assert barto.store.output("vader") == b""
+    vader.link.restore()
+    await barto.clock.advance(seconds=15)
+    assert barto.store.output("vader") == b"hi\n"
+    (run,) = await barto.runs()
+    assert (run.verdict, run.complete) == (Verdict.OK, True)
+    await barto.close()
+
+
+async def test_a_worker_fires_while_the_server_is_gone(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    barto.add_worker("vader")
+    await barto.clock.advance(seconds=10)
+    await barto.stop_server(crash=True)
+    await barto.clock.advance(minutes=5)
+    assert await barto.runs() == []
+    await barto.start_server()
+    await barto.clock.advance(seconds=15)
+    assert len(await barto.runs()) == 5
+    await barto.close()
+
+
+async def test_a_run_goes_on_while_bartoc_is_replaced(barto: World) -> None:
+    await barto.start_server(SLOW)
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(minutes=1)
+    await vader.crash()
+    await barto.clock.advance(minutes=3)
+    vader.start()
+    await barto.clock.advance(seconds=20)
+    (run,) = await barto.runs()
+    assert (run.verdict, run.exit_code) == (Verdict.OK, 0)
+    assert barto.store.output("vader") == b"hi\n"
+    await barto.close()
+
+
+async def test_slots_that_passed_while_bartoc_was_down_are_missed(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(minutes=1)
+    await vader.crash()
+    await barto.clock.advance(minutes=5, seconds=15)
+    vader.start()
+    await barto.clock.advance(seconds=30)
+    ranges = await barto.store.ranges(RunFilter())
+    assert [(r.count, r.verdict, r.reason) for r in ranges] == [
+        (5, Verdict.MISSED, "the worker was down")
+    ]
+    await barto.close()
+
+
+async def test_nothing_is_acknowledged_while_the_database_is_away(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(seconds=10)
+    barto.store.available = False
+    await barto.clock.advance(minutes=3)
+    facts = (await vader.journal.state()).lanes
+    assert all(lane.acknowledged < lane.last for lane in facts.values())
+    barto.store.available = True
+    await barto.clock.advance(seconds=30)
+    assert len(await barto.runs()) == 3
+    facts = (await vader.journal.state()).lanes
+    assert all(lane.acknowledged == lane.last for lane in facts.values())
+    await barto.close()
+
+
+async def test_only_workers_whose_set_changed_get_a_new_version(barto: World) -> None:
+    await barto.start_server(MINUTELY + SLOW)
+    vader = barto.add_worker("vader")
+    leia = barto.add_worker("leia")
+    await barto.clock.advance(seconds=5)
+    assert vader.agent and leia.agent and vader.agent.worker and leia.agent.worker
+    assert (vader.agent.worker.generation, leia.agent.worker.generation) == (1, 1)
+    await barto.configure(MINUTELY + SLOW.replace("hi", "ho"))
+    await barto.clock.advance(seconds=5)
+    assert (vader.agent.worker.generation, leia.agent.worker.generation) == (2, 1)
+    await barto.configure(MINUTELY + SLOW.replace("hi", "ho"))
+    await barto.clock.advance(seconds=5)
+    assert (vader.agent.worker.generation, leia.agent.worker.generation) == (2, 1)
+    await barto.close()
+
+
+async def test_a_removed_schedule_starts_no_more(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    barto.add_worker("vader")
+    await barto.clock.advance(minutes=2)
+    await barto.configure("")
+    await barto.clock.advance(minutes=5)
+    assert len(await barto.runs()) == 2
+    await barto.close()
+
+
+async def test_another_worker_under_a_live_name_is_refused(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    barto.add_worker("vader")
+    await barto.clock.advance(seconds=5)
+    impostor = barto.add_worker("luke")
+    await impostor.crash()
+    impostor.name = "vader"
+    impostor.start()
+    await barto.clock.advance(minutes=2)
+    assert barto.server is not None
+    assert [member.uid for member in barto.server.hub] == [
+        barto.workers["vader"].journal.worker_uid
+    ]
+    assert impostor.connection is not None and not impostor.connection.connected.is_set()
+    await barto.close()
+
+
+async def test_a_worker_takes_over_from_its_own_dead_connection_at_once(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(seconds=5)
+    vader.link.stall()  # the server cannot know yet
+    await vader.crash()
+    fresh = type(vader.link)("vader", "bartos")
+    vader.link = fresh
+    vader.start()
+    await barto.clock.advance(seconds=2)
+    assert vader.connection is not None and vader.connection.connected.is_set()
+    assert barto.server is not None and len(barto.server.hub) == 1
+    await barto.close()
+
+
+async def test_a_rolled_back_state_directory_is_a_fork_and_stays_out(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(minutes=2)
+    backup = vader.copy_disk()
+    await barto.clock.advance(minutes=2)
+    await vader.crash()
+    await barto.clock.advance(seconds=5)
+    vader.journal = backup
+    vader.start()
+    await barto.clock.advance(minutes=1)
+    assert vader.connection is not None and not vader.connection.connected.is_set()
+    await barto.close()
+
+
+async def test_a_half_open_link_is_noticed_and_made_anew(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(seconds=5)
+    vader.link.stall()
+    await barto.clock.advance(seconds=21)
+    assert vader.connection is not None and not vader.connection.connected.is_set()
+    vader.link.restore()
+    await barto.clock.advance(seconds=25)
+    assert vader.connection.connected.is_set()
+    await barto.close()
+
+
+async def test_a_day_of_three_workers_is_the_same_every_time(barto: World) -> None:
+    traces = []
+    for world in (barto, World()):
+        await world.start_server(MINUTELY)
+        for name in ("han", "leia", "luke"):
+            world.add_worker(name)
+        await world.clock.advance(days=1)
+        runs = await world.runs()
+        assert len(runs) >= 4300
+        assert {run.verdict for run in runs} == {Verdict.OK}
+        trace = repr([(r.run_id, r.claimed_at, r.ended_at) for r in runs])
+        traces.append(hashlib.sha256(trace.encode()).hexdigest())
+        await world.close()
+    assert traces[0] == traces[1]

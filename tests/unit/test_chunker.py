@@ -1,0 +1,190 @@
+"""Output becomes chunks: every byte once, in order, whatever the cuts, restarts and limits."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bartoc.chunker import CHUNK_BYTES, Chunker, Sealed, without_beginning
+from bartoc.journal import Held
+from bartoc.runner import FRAME_HEADER, Frame
+from libbarto.message.v2.record import OUTPUT_RECORD, Cut, Output
+from libbarto.message.v2.segment import Segment, pack, unpack
+
+RUN = bytes(range(16))
+
+
+class Ledger:
+    """What a reader at the other end would have: rows by number, as a store keeps them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Output] = {}
+        self.held: dict[int, Held] = {}
+        self.cut: Cut | None = None
+        self.cut_lines = 0
+
+    def take(self, sealed: Sealed) -> None:
+        for record in map(OUTPUT_RECORD.decode, sealed.records):
+            if isinstance(record, Cut):
+                self.apply(record)
+            else:
+                assert isinstance(record, Output)
+                assert record.chunk_no not in self.rows
+                self.rows[record.chunk_no] = record
+        for chunk in sealed.hold:
+            self.held[chunk.chunk_no] = chunk
+        for _, _, number in sealed.release:
+            self.held.pop(number, None)
+
+    def apply(self, cut: Cut) -> None:
+        self.cut = cut
+        after = cut.first_line + (cut.lines or 0)
+        for number, row in list(self.rows.items()):
+            end = row.offset + len(row.data)
+            if row.offset >= cut.from_offset and end <= cut.to_offset:
+                del self.rows[number]
+                if cut.lines is None:
+                    after = row.first_line + row.lines
+            elif cut.from_offset <= row.offset < cut.to_offset:
+                self.rows[number] = without_beginning(row, cut.to_offset - row.offset)
+                after = self.rows[number].first_line
+        self.cut_lines = after - cut.first_line
+
+    def data(self) -> bytes:
+        return b"".join(self.rows[number].data for number in sorted(self.rows))
+
+
+def frames_of(data: bytes, sizes: list[int]) -> list[Frame]:
+    """`data` as frames of these sizes, the streams in turn, a millisecond apart."""
+    frames = []
+    at = 0
+    for number, size in enumerate(sizes):
+        piece = data[at : at + size]
+        at += size
+        if piece:
+            frames.append(Frame(0, 1 + number % 2, 1000 * number, piece))
+    if data[at:]:
+        frames.append(Frame(0, 1, 1000 * len(sizes), data[at:]))
+    return frames
+
+
+def run_through(
+    frames: list[Frame], output_max: int, seals: list[bool], restarts: list[bool]
+) -> Ledger:
+    """Feed a chunker frame by frame, sealing and restarting as told."""
+    ledger = Ledger()
+    chunker = Chunker(RUN, 1, output_max)
+    ends = [0]
+    for frame in frames:
+        ends.append(ends[-1] + FRAME_HEADER + len(frame.data))
+    fed = 0
+    for turn, _ in enumerate(frames):
+        if fed >= len(frames):
+            break
+        chunker.feed(ends[fed + 1], [frames[fed]], turn * 0.01)
+        fed += 1
+        if seals[turn % len(seals)]:
+            ledger.take(chunker.seal(turn * 0.01, everything=True))
+        else:
+            ledger.take(chunker.seal(turn * 0.01))
+        if restarts[turn % len(restarts)]:
+            held = [ledger.held[number] for number in sorted(ledger.held)]
+            progress = chunker.progress()
+            chunker = Chunker(RUN, 1, output_max, progress, held)
+            for again in range(ends.index(progress.position), fed):
+                chunker.feed(ends[again + 1], [frames[again]], turn * 0.01)
+    ledger.take(chunker.finish(7))
+    return ledger
+
+
+pieces = st.lists(st.integers(1, 90), min_size=1, max_size=30)
+booleans = st.lists(st.booleans(), min_size=1, max_size=5)
+texts = st.lists(st.sampled_from([b"\n", b"a", b"\x00", b"\xff"]), max_size=600).map(b"".join)
+
+
+@given(texts, pieces, st.integers(0, 700), booleans, booleans)
+@settings(max_examples=300)
+def test_head_and_tail_are_kept_to_the_byte_and_the_marker_counts_exactly(
+    data: bytes, sizes: list[int], output_max: int, seals: list[bool], restarts: list[bool]
+) -> None:
+    ledger = run_through(frames_of(data, sizes), output_max, seals, restarts)
+    if len(data) <= output_max:
+        assert ledger.data() == data
+        assert ledger.cut is None
+        return
+    head = output_max // 10
+    tail = output_max - head
+    cut_to = len(data) - tail
+    assert ledger.data() == data[:head] + data[cut_to:]
+    assert ledger.cut is not None
+    assert (ledger.cut.from_offset, ledger.cut.to_offset) == (head, cut_to)
+    assert ledger.cut_lines == data[head:cut_to].count(b"\n")
+    assert ledger.cut.chunk_no not in ledger.rows
+    assert not ledger.held
+
+
+@given(texts, pieces, booleans)
+def test_each_chunk_says_where_it_stands(
+    data: bytes, sizes: list[int], seals: list[bool]
+) -> None:
+    ledger = run_through(frames_of(data, sizes), 10_000, seals, [False])
+    offset = lines = 0
+    for number in sorted(ledger.rows):
+        row = ledger.rows[number]
+        assert (row.offset, row.first_line) == (offset, lines)
+        assert row.lines == row.data.count(b"\n")
+        assert sum(segment.length for segment in unpack(row.segments)) == len(row.data)
+        offset += len(row.data)
+        lines += row.lines
+
+
+@given(texts, pieces)
+def test_both_streams_keep_their_order(data: bytes, sizes: list[int]) -> None:
+    frames = frames_of(data, sizes)
+    ledger = run_through(frames, 10_000, [False], [False])
+    streams: dict[int, bytes] = {1: b"", 2: b""}
+    for number in sorted(ledger.rows):
+        at = 0
+        for segment in unpack(ledger.rows[number].segments):
+            streams[segment.stream] += ledger.rows[number].data[at : at + segment.length]
+            at += segment.length
+    for stream, found in streams.items():
+        assert found == b"".join(frame.data for frame in frames if frame.stream == stream)
+
+
+def test_a_chunk_is_sealed_when_it_is_full() -> None:
+    chunker = Chunker(RUN, 1, 10 * 1024 * 1024)
+    chunker.feed(1, [Frame(0, 1, 0, b"x" * (CHUNK_BYTES + 1))], 0.0)
+    sealed = chunker.seal(0.0)
+    assert [len(OUTPUT_RECORD.decode(r).data) for r in sealed.records] == [CHUNK_BYTES]
+    assert chunker.progress().position == 0
+    assert chunker.progress().skip == CHUNK_BYTES
+
+
+def test_an_unfinished_chunk_is_sealed_when_it_is_50_ms_old() -> None:
+    chunker = Chunker(RUN, 1, 10_000)
+    assert chunker.next_due() is None
+    chunker.feed(1, [Frame(0, 1, 0, b"x")], 5.0)
+    assert not chunker.seal(5.049)
+    assert chunker.next_due() == 5.05
+    assert chunker.seal(5.05)
+    assert chunker.next_due() is None
+
+
+def test_a_chunk_holds_output_of_one_step_only() -> None:
+    chunker = Chunker(RUN, 1, 10_000)
+    chunker.feed(1, [Frame(0, 1, 0, b"one"), Frame(1, 1, 5, b"two")], 0.0)
+    rows = [OUTPUT_RECORD.decode(record) for record in chunker.finish(9).records]
+    assert [(row.step, row.data) for row in rows] == [(1, b"one"), (2, b"two")]
+
+
+def test_dropping_the_beginning_of_a_chunk_moves_its_segments_on() -> None:
+    chunk = Output(
+        run_id=RUN, attempt=1, chunk_no=0, step=1, offset=10, first_line=2, lines=2,
+        started_at=0, segments=pack([Segment(stream=1, length=3), Segment(stream=2, length=3)]),
+        data=b"a\nbc\nd",
+    )  # fmt: skip
+    rest = without_beginning(chunk, 4)
+    assert (rest.offset, rest.first_line, rest.lines, rest.data) == (14, 3, 1, b"\nd")
+    assert unpack(rest.segments) == [Segment(stream=2, length=2)]
+    assert without_beginning(chunk, 0) is chunk
