@@ -42,25 +42,26 @@ class Transport(Protocol):
         """The subprotocol that both ends agreed on, or None where there is none."""
 
     async def send(self, frame: bytes) -> None:
-        """Hand one message to the link; waits while the peer is slower than we are.
+        """Hand one binary message to the link; waits while the peer is slower than we are.
 
-        Having returned proves nothing about the peer. Raises `ConnectionClosed`, with the code
-        and reason of the close, when the link is known to be gone.
+        Having returned proves nothing about the peer. Raises `ConnectionClosed` when the link is
+        known to be gone (`receive` tells the code and reason, once it has come to them), and
+        TypeError for anything but bytes.
         """
 
     async def receive(self) -> bytes:
         """The next message. What arrived before a close is still handed out before it is told.
 
-        Raises `ConnectionClosed` with the peer's close code and reason; 1005 where its close
-        had no code, 1006 where the link broke, 1009 where a message was too big, 1003 where it
-        was text: then the link is closed with that code.
+        Raises `ConnectionClosed` with the code and reason of the close, the peer's or ours; 1005
+        where the peer's had no code, 1006 where the link broke. A message that is too big or not
+        binary closes the link, with 1009 or 1003, which both ends are told.
         """
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close the link, telling the peer why; a second time does nothing.
 
         A reason longer than 123 bytes in UTF-8 is cut at a character. Never raises
-        `ConnectionClosed`.
+        `ConnectionClosed`; ValueError for a code that may not travel (`closing` says which may).
         """
 
 
@@ -70,15 +71,17 @@ class Connector(Protocol):
     async def connect(self) -> Transport:
         """A new link.
 
-        Raises `ConnectionClosed` where nobody answers now and a later try may help, and
-        `ConnectionRefused` where the peer answered and said no.
+        Raises `ConnectionClosed` where there is no link to be had (1006 where nobody answers or
+        the link breaks, 1015 where TLS finds fault with the peer), and `ConnectionRefused` where
+        the peer answered and said no. Cancelling it leaves no link behind.
         """
 
 
 class ConnectionRefused(BartoError, ConnectionRefusedError):
-    """The peer answered and will not talk to us: another try changes nothing until someone acts.
+    """The peer answered, and will not talk to us.
 
-    `status` is its HTTP status, `text` its own words, and the message says what to do.
+    `status` is its HTTP status (RFC 9110 section 15), `text` its own words, and the message says
+    what to do about it.
     """
 
     def __init__(self, status: int, text: str = "", message: str | None = None) -> None:
@@ -86,11 +89,28 @@ class ConnectionRefused(BartoError, ConnectionRefusedError):
         self.text = text
         super().__init__(message or f"refused with status {status}{': ' + text if text else ''}")
 
+    @property
+    def temporary(self) -> bool:
+        """Whether the same try may well succeed later, with nobody changing anything."""
+        return self.status in (408, 425, 429) or self.status >= 500
 
-def cut_reason(reason: str) -> str:
-    """`reason`, cut at a character so that it has at most 123 bytes in UTF-8.
 
-    >>> len(cut_reason("ß" * 100).encode())
-    122
+def closing(code: int, reason: str) -> tuple[int, str]:
+    """A close as it may travel: `code` checked, and `reason` cut to 123 bytes at a character.
+
+    Raises ValueError for a code that no close frame may carry (RFC 6455 section 7.4): 1005, 1006
+    and 1015 only stand for what happened, and 3000 to 4999 are for programs such as ours.
+
+    >>> closing(1000, "ß" * 100) == (1000, "ß" * 61)
+    True
     """
-    return reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore")
+    if not (code in (1000, 1001, 1002, 1003) or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise ValueError(f"close code {code} may not travel in a close frame")
+    return code, reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore")
+
+
+def binary(frame: bytes) -> bytes:
+    """`frame`, or TypeError where it is not bytes: text must never reach the wire."""
+    if not isinstance(frame, bytes):
+        raise TypeError(f"a transport carries bytes, not {type(frame).__name__}")
+    return frame
