@@ -49,7 +49,7 @@ class Realtime:
 
         Raises CalendarError, which marks the fault, says what is valid there, and suggests.
         """
-        return cls(parse(text, zones.is_zone))
+        return cls(parse(text, zones.is_zone, zones.suggestion))
 
     def __str__(self) -> str:
         """The normalised form; it parses back to an equal value."""

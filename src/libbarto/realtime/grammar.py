@@ -99,13 +99,16 @@ _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]*\Z")
 _OLD_DATE: Final = re.compile(r"[0-9*/.R()]+,[0-9*/.R()]+,[0-9*/.R()]+\Z")
 
 
-def parse(text: str, is_zone: Callable[[str], bool]) -> Parts:
-    """Read one expression; `is_zone` tells whether a name is that of an IANA zone.
+def parse(text: str, is_zone: Callable[[str], bool], near_zone: Callable[[str], str]) -> Parts:
+    """Read one expression.
+
+    `is_zone` tells whether a name is that of an IANA zone; `near_zone` says which zone was
+    probably meant by a name that is not, as text to append to a message.
 
     Raises CalendarError with the place of the fault, what is valid there, and the likely fix.
     """
     try:
-        return _Reader(text, is_zone).read()
+        return _Reader(text, is_zone, near_zone).read()
     except CalendarError as fault:
         other = hints.other_language(text)
         if other is None:
@@ -116,9 +119,12 @@ def parse(text: str, is_zone: Callable[[str], bool]) -> Parts:
 class _Reader:
     """One reading of one text; `text` and the offsets in it are what errors point at."""
 
-    def __init__(self, text: str, is_zone: Callable[[str], bool]) -> None:
+    def __init__(
+        self, text: str, is_zone: Callable[[str], bool], near_zone: Callable[[str], str]
+    ) -> None:
         self.text = text
         self.is_zone = is_zone
+        self.near_zone = near_zone
 
     def read(self) -> Parts:
         text = self.text
@@ -171,7 +177,7 @@ class _Reader:
         # a date where there is one star that no weekday stands before.
         date_valid = stars == 0 or (stars == 1 and not weekdays_said)
         if stars and not words:
-            self.fail("a lone * needs a time after it, as in '* 10:00'", start, stop)
+            self.fail("a lone * needs a time after it, as in '* 10:00'", end - 1, end)
         if words and words[0][0][0] == "@" and not stars:
             return self.epoch(words, end, weekdays)
         year: Field = None
@@ -452,7 +458,14 @@ class _Reader:
 
     def unknown(self, word: str, start: int, stop: int) -> NoReturn:
         """Fail at a word that is no weekday, date or time in this place."""
-        self.fail(hints.unknown_word(word, _ZONE.match(word) is not None, start), start, stop)
+        near = None
+        if _ZONE.match(word):
+            if self.is_zone(word):
+                self.fail(
+                    "a zone stands once, at the end, after weekdays, a date or a time", start, stop
+                )
+            near = self.near_zone(word)
+        self.fail(hints.unknown_word(word, near, start), start, stop)
 
     def fail(self, message: str, start: int = 0, stop: int | None = None) -> NoReturn:
         """Raise, with a mark of bounded length."""

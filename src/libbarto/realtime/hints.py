@@ -109,10 +109,6 @@ def field(got: str, unit: Unit) -> str:
         return "; write *"
     if got == "r":
         return "; R is written in upper case"
-    if got and not got.isascii():
-        return ""
-    if "T" in got:
-        return "; a blank stands between date and time"
     return ""
 
 
@@ -121,19 +117,25 @@ def date(word: str) -> str:
     return "; a range is written with .., as in 1..5" if "~" not in word else ""
 
 
-def unknown_word(word: str, zone_like: bool, start: int) -> str:
-    """The message for a word that has no place where it stands."""
+def unknown_word(word: str, near_zone: str | None, start: int) -> str:
+    """The message for a word that has no place where it stands.
+
+    `near_zone` names the zone that was meant, if one is near; None where no zone looks like that.
+    """
     shown = short(word)
     if word.lower() in _SHORTHANDS:
         return f"{word.lower()} stands alone, at most with a zone after one blank"
     if word.isdigit():
         return f"{shown} is no time: write {shown}:00 for an hour, *-*-{shown} for a day"
+    if word == "*":
+        return "a lone * needs a time after it, as in '* 10:00'"
     if start == 0:
         near = difflib.get_close_matches(word[:40].lower(), _SHORTHANDS, 1, 0.75)
         meant = f"; did you mean {near[0]}?" if near else weekday(word)
         return f"expected weekdays, a date, a time or a word such as daily, got {shown}{meant}"
-    if zone_like:
-        return f"{shown} is not a time zone's IANA name"
-    if word == "*":
-        return "a lone * needs a time after it, as in '* 10:00'"
-    return f"expected weekdays, then a date, then a time, then a zone; {shown} has no place here"
+    if near_zone is None or word[:3].capitalize() in WEEKDAYS:
+        return (
+            f"{shown} has no place here: weekdays stand first, then a date, a time,"
+            " and a zone after one blank"
+        )
+    return f"no time zone is named {shown}{near_zone}"
