@@ -1,0 +1,50 @@
+"""The server's web application: which routes are there, and what stands before them.
+
+Every route lies behind the guard, websockets as well; there is no other way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI
+from starlette.websockets import WebSocket
+
+from bartos.api import fleet, health, join, output, problems, runs
+from bartos.api.guard import Guard
+from bartos.endpoints.ws_cli import cli_endpoint
+from bartos.services import Services
+from libbarto.build_info import build_info
+
+WORKER_PATH = "/v1/ws/worker"
+CLI_PATH = "/v1/ws/cli"
+
+BODY_MAX = 64 * 1024
+"""Bytes of a request's body; the largest that we know is a join request of 4 KiB."""
+
+
+def create_app(
+    services: Services, worker_endpoint: Callable[[WebSocket], Awaitable[None]] | None = None
+) -> FastAPI:
+    """The application over `services`, with `worker_endpoint` at `/v1/ws/worker`.
+
+    The server that listens on the Unix socket is given `guard.over_unix_socket(app)` instead.
+    """
+    app = FastAPI(
+        title="barto",
+        summary="What ran where, what it printed, and how it ended.",
+        version=build_info().version,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # its page fetches scripts from elsewhere
+        redoc_url=None,
+        max_body_size=BODY_MAX,
+    )
+    app.state.services = services
+    app.add_middleware(Guard, api_key=lambda: services.facts().api_key)
+    problems.install(app)
+    for module in (runs, output, fleet, health, join):
+        app.include_router(module.router)
+    app.add_api_websocket_route(CLI_PATH, cli_endpoint)
+    if worker_endpoint is not None:
+        app.add_api_websocket_route(WORKER_PATH, worker_endpoint)
+    return app

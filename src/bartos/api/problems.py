@@ -1,0 +1,82 @@
+"""What does the API say when it cannot? Problem details as RFC 9457 has them, for every error.
+
+A handler raises `Problem`, or lets an error of ours pass; here it becomes an answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from libbarto.errors import StoreUnavailable, UserError
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An answer that is no success: `detail` is for people, `more` for programs."""
+
+    def __init__(self, status: HTTPStatus, detail: str, **more: object) -> None:
+        self.status = status
+        self.detail = detail
+        self.more = more
+        super().__init__(detail)
+
+
+def response(status: HTTPStatus, detail: str, **more: object) -> JSONResponse:
+    """Problem details (RFC 9457 section 3.1) of the type "about:blank", with extensions."""
+    body = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
+    return JSONResponse(body | more, status, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of `app` be answered with problem details."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(StoreUnavailable, _store_away)
+    app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return response(error.status, error.detail, **error.more)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answer = response(HTTPStatus(error.status_code), str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    said = [f"{_where(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+    return response(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(said))
+
+
+def _where(location: Iterable[object]) -> str:
+    return ".".join(map(str, location))
+
+
+async def _store_away(request: Request, error: Exception) -> Response:
+    return response(HTTPStatus.SERVICE_UNAVAILABLE, f"the database does not answer: {error}")
+
+
+async def _user_error(request: Request, error: Exception) -> Response:
+    return response(HTTPStatus.BAD_REQUEST, str(error))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request failed", extra={"path": request.url.path}, exc_info=error)
+    return response(HTTPStatus.INTERNAL_SERVER_ERROR, "an error in bartos; its log has more")

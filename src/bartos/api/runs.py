@@ -1,0 +1,111 @@
+"""The history over HTTP: which runs there were, and which planned starts did not run."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import struct
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+
+from bartos.api import models
+from bartos.api.given import Given, NamedRun
+from bartos.api.problems import Problem
+from bartos.nearest import nearest
+from bartos.store.port import RunFilter, RunRow
+from libbarto.message.v2.record import Verdict
+
+PAGE_MAX = 1000
+
+_CURSOR = struct.Struct(">q16s")
+_VERDICTS = {verdict.word: verdict for verdict in Verdict}
+
+router = APIRouter(prefix="/api/v1", tags=["history"])
+
+
+@router.get("/runs")
+async def runs(
+    given: Given,
+    worker: str | None = None,
+    schedule: str | None = None,
+    verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
+    running: bool | None = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+) -> models.Runs:
+    """Runs, newest planned start first; all filters that are given must hold."""
+    wanted = RunFilter(
+        worker=worker,
+        schedule=schedule,
+        verdicts=verdicts(verdict),
+        running=running,
+        since=None if since is None else models.instant_of(since),
+        until=None if until is None else models.instant_of(until),
+        before=None if cursor is None else read_cursor(cursor),
+        limit=limit,
+    )
+    rows = await given.store.runs(wanted)
+    following = write_cursor(rows[-1]) if len(rows) == limit else None
+    return models.Runs(runs=[models.Run.of(row) for row in rows], next=following)
+
+
+@router.get("/runs/{run}")
+async def run(given: Given, run: NamedRun) -> models.RunWithSteps:
+    """One run with its steps. `run` is an id, a unique prefix of one, or @last."""
+    steps = await given.store.steps(run.run_id)
+    fields = models.Run.of(run).model_dump()
+    return models.RunWithSteps(**fields, steps=[models.Step.of(step) for step in steps])
+
+
+@router.get("/ranges")
+async def ranges(
+    given: Given,
+    worker: str | None = None,
+    schedule: str | None = None,
+    verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+) -> models.Ranges:
+    """Planned starts that did not run, newest first, and why: missed, skipped, lost."""
+    wanted = RunFilter(
+        worker=worker,
+        schedule=schedule,
+        verdicts=verdicts(verdict),
+        since=None if since is None else models.instant_of(since),
+        until=None if until is None else models.instant_of(until),
+        limit=limit,
+    )
+    rows = await given.store.ranges(wanted)
+    return models.Ranges(ranges=[models.Range.of(row) for row in rows])
+
+
+def verdicts(words: list[str] | None) -> frozenset[Verdict] | None:
+    """The verdicts that words name. Raises `Problem` for a word that is none."""
+    if not words:
+        return None
+    for word in words:
+        if word not in _VERDICTS:
+            near = nearest(word, _VERDICTS)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(_VERDICTS)}"
+            raise Problem(HTTPStatus.BAD_REQUEST, f'"{word}" is not a verdict; {hint}')
+    return frozenset(_VERDICTS[word] for word in words)
+
+
+def write_cursor(row: RunRow) -> str:
+    """Where a page ended, as text that means nothing to others."""
+    return base64.urlsafe_b64encode(_CURSOR.pack(row.slot, row.run_id)).decode()
+
+
+def read_cursor(text: str) -> tuple[int, bytes]:
+    """What `write_cursor` wrote. Raises `Problem` for anything else."""
+    try:
+        slot, run_id = _CURSOR.unpack(base64.b64decode(text, altchars=b"-_", validate=True))
+    except (binascii.Error, struct.error, ValueError) as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, "that cursor is none of ours") from error
+    return slot, run_id

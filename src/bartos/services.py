@@ -1,0 +1,103 @@
+"""What do the server's faces stand on? Everything that the HTTP API and the command line's
+endpoint may ask, as one frozen value that `app.py` fills in.
+
+The faces know the store and these few protocols, and nothing of sessions, files or sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bartos.store.port import Retention, Store
+from libbarto.clock import Clock, Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A worker that is connected now. `clock_offset_us` is its clock less the server's."""
+
+    name: str
+    uid: bytes
+    address: str
+    since: Instant
+    version: str
+    clock_offset_us: int | None = None
+
+
+class Fleet(Protocol):
+    """Who is connected, and what may be asked of all of them."""
+
+    def connected(self) -> list[Connected]:
+        """The workers that are connected now, in any order."""
+
+    async def clean_up_workers(self, before: Instant) -> int:
+        """Ask every connected worker to forget what was acknowledged before `before`.
+
+        Returns how many were asked; nobody is waited for.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a host needs to become a worker: the contents of its bartoc.toml."""
+
+    name: str
+    host: str
+    port: int
+    ca_cert: str
+    api_key: str
+    server_public_key: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Enrolment(Protocol):
+    """How other hosts become workers."""
+
+    @property
+    def url(self) -> str:
+        """Where others reach this server: `https://bartos.example.org:21526`."""
+
+    def join_code(self, name: str, labels: Mapping[str, str]) -> str:
+        """A code for `bartoc join` that makes a host the worker `name`.
+
+        Raises `UserError` where nobody else can reach this server, or the name will not do.
+        """
+
+    def join(self, secret: str) -> Joined | None:
+        """What the bearer of a join secret gets; None where it is not one of ours.
+
+        Compares in constant time.
+        """
+
+    @property
+    def ca_pem(self) -> str | None:
+        """The certificate of the server's CA, or None where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the server says about itself; a reload may change it, so ask anew each time.
+
+    `api_key` is None where there is none: then nobody gets in over the network. `store` and
+    `config_file` are for people and carry no credentials. `config_error` says why the newest
+    configuration is not the one in force, and is empty where it is.
+    """
+
+    api_key: str | None
+    store: str
+    config_file: str
+    retention: Retention = field(default_factory=Retention)
+    config_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All that the faces stand on."""
+
+    store: Store
+    fleet: Fleet
+    enrolment: Enrolment
+    facts: Callable[[], Facts]
+    clock: Clock
