@@ -11,14 +11,13 @@ import itertools
 import os
 import resource
 import selectors
-import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from bartoc.keeper import files
 from bartoc.keeper.attempt import Attempt, DidNotStart
@@ -44,16 +43,17 @@ class Refused(Exception):
     """This keeper cannot be; the text says why."""
 
 
-@dataclass
 class Alarm:
     """An action at a time of the monotonic clock."""
 
-    action: Callable[[], None]
-    cancelled: bool = False
+    __slots__ = ("action", "cancelled")
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
+        self.cancelled = False
 
 
-@dataclass
-class Record:
+class Record(NamedTuple):
     """An attempt that is over, as its directory holds it."""
 
     path: str
@@ -103,7 +103,7 @@ class Server:
             signal.signal(number, _nothing)
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
-        self.private = (lock, self._wake, wake)
+        self.private: tuple[int, ...] = (lock, self._wake, wake)
         self.watch(self._wake, self._woken)
         _raise_limit(self.nofile)
 
@@ -437,7 +437,7 @@ class Server:
         """Read what is there; kill what is left of attempts without an end, and only then write
         down that they are lost."""
         leftovers: list[tuple[Key, str, Message, list[Message], Tree]] = []
-        for name in sorted(os.listdir(files.RUNS)):  # noqa: PTH208
+        for name in sorted(os.listdir(files.RUNS)):
             path = f"{files.RUNS}/{name}"
             key = files.parse_attempt_name(name)
             if key is None:
@@ -625,7 +625,7 @@ def _append_line(path: str, line: Message) -> None:
 
 def _cut_torn_output(path: str) -> int:
     """Cut off a torn frame at the end; returns the position that the output has reached."""
-    begins = files.segments(os.listdir(path))  # noqa: PTH208
+    begins = files.segments(os.listdir(path))
     if not begins:
         return 0
     with open(f"{path}/{files.segment_name(begins[-1])}", "r+b") as file:
@@ -639,4 +639,7 @@ def _remove(path: str) -> None:
     gone = f"{files.RUNS}/.gone.{os.path.basename(path)}"
     with contextlib.suppress(OSError):
         os.rename(path, gone)
-    shutil.rmtree(gone, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(gone):
+            os.unlink(f"{gone}/{name}")
+        os.rmdir(gone)

@@ -62,7 +62,7 @@ class Snapshot:
         self.processes: dict[int, Process] = {}
         self.children: dict[int, list[Process]] = {}
         self._environ: dict[int, frozenset[bytes]] = {}
-        for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib would double what this costs
+        for name in os.listdir("/proc"):
             if name.isdecimal():
                 found = process(int(name))
                 if found is not None and not found.zombie and found.pid != here:
@@ -251,7 +251,7 @@ def own_cgroup(own: str, mounts: Iterable[str]) -> str | None:
         left, _, right = line.partition(" - ")
         if right.startswith("cgroup2 "):
             root, point = left.split()[3:5]
-            if root == "/" or own == root or own.startswith(root + "/"):
+            if root in ("/", own) or own.startswith(root + "/"):
                 inside = own if root == "/" else own[len(root) :]
                 return (point + inside).rstrip("/")
     return None
