@@ -30,6 +30,7 @@ from __future__ import annotations
 import abc
 import enum
 import functools
+import itertools
 import operator
 import re
 import struct
@@ -239,9 +240,7 @@ class Codec(Generic[T]):
         self._dialect = dialect
         self._limit = limit
         self._depth = depth
-        self.encode = self.encode_plainly
-        self.decode = self.decode_plainly
-        self.source = ""
+        _compile(self, wire, dialect, limit, depth)
 
     def encode_plainly(self, value: T) -> bytes:
         """As `encode`, field by field: slower, and the reference of what is right."""
@@ -399,6 +398,17 @@ class _Wire(abc.ABC):
     def read(self, source: _Source) -> Any:
         """Take a value from the source; raises `CodecError`."""
 
+    @abc.abstractmethod
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        """Put statements that prepare the bytes of `value`, an expression; return the pieces."""
+
+    @abc.abstractmethod
+    def emit_read(self, code: _Code, end: str) -> str:
+        """Put statements that read at `p`; return an expression of the value.
+
+        They may read beyond `end`, for whoever confines them compares `p` with it afterwards.
+        """
+
 
 def _named(value: object) -> str:
     return type(value).__name__
@@ -427,6 +437,27 @@ class _Varint(_Wire):
         value = source.varint(self.bits)
         return (value >> 1) ^ -(value & 1) if self.signed else value
 
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        if self.signed:
+            value = code.hold(f"{value} << 1 if {value} >= 0 else ~({value} << 1)")
+        longest = f"pack64(253, {value}) if {value} > 0xFFFFFFFF else " if self.bits == 64 else ""
+        return [f"(SHORT[{value}] if 0 <= {value} < 1024 else {longest}wide{self.bits}({value}))"]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        value = code.hold("data[p]")
+        code.put("p += 1")
+        with code.block(f"if {value} > 250:"):
+            if self.bits == 64:
+                with code.block(f"if {value} == 253:"):
+                    code.put(f"{value}, = unpack64(data, p)", "p += 8")
+                    if code.dialect.canonical:
+                        code.put(f"if {value} <= 0xFFFFFFFF: raise Fault")
+                code.put(f"else: {value}, p = long64(data, p, {value})")
+            else:
+                code.put(f"{value}, p = long{self.bits}(data, p, {value})")
+        return f"({value} >> 1) ^ -({value} & 1)" if self.signed else value
+
 
 class _Packed(_Wire):
     """Numbers of a fixed size, as `struct` has them."""
@@ -452,6 +483,20 @@ class _Packed(_Wire):
     def read(self, source: _Source) -> Any:
         return self.packer.unpack(source.take(self.packer.size))[0]
 
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        if self.form == "B":
+            value = code.hold(value)
+            return [f"(BYTE[{value}] if {value} >= 0 else fault())"]
+        return [f"{code.bind(self.packer.pack)}({value})"]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        if self.form == "B":
+            value = code.hold("data[p]")
+        else:
+            value = code.hold(f"{code.bind(self.packer.unpack_from)}(data, p)[0]")
+        code.put(f"p += {self.packer.size}")
+        return value
+
 
 class _Bool(_Wire):
     def write(self, value: Any, sink: _Sink) -> None:
@@ -465,6 +510,15 @@ class _Bool(_Wire):
         if byte > 1:
             raise source.fail(f"{byte:#04x} is no bool", at)
         return byte == 1
+
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        return [f"(ONE if {value} is True else ZERO if {value} is False else fault())"]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        value = code.hold("BOOLS[data[p]]")
+        code.put("p += 1")
+        return value
 
 
 class _Text(_Wire):
@@ -488,6 +542,16 @@ class _Text(_Wire):
         except UnicodeDecodeError as error:
             raise source.fail("the text is not UTF-8", at + error.start) from error
 
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        raw = code.hold(f"{value}.encode()")
+        return [code.length(raw), raw]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        code.put(f"q = p + {code.read_length()}")
+        value = code.hold("data[p:q].decode()")
+        code.put("p = q")
+        return value
+
 
 class _Blob(_Wire):
     ordered = True
@@ -500,6 +564,17 @@ class _Blob(_Wire):
 
     def read(self, source: _Source) -> bytes:
         return source.take(source.varint(64))
+
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        code.put(f"if type({value}) is not bytes: raise Fault")
+        return [code.length(value), value]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        code.put(f"q = p + {code.read_length()}")
+        value = code.hold("data[p:q]")
+        code.put("p = q")
+        return value
 
 
 class _FixedBlob(_Wire):
@@ -520,6 +595,17 @@ class _FixedBlob(_Wire):
 
     def read(self, source: _Source) -> bytes:
         return source.take(self.size)
+
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        code.put(f"if type({value}) is not bytes or len({value}) != {self.size}: raise Fault")
+        return [value]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        code.put(f"q = p + {self.size}")
+        value = code.hold("data[p:q]")
+        code.put("p = q")
+        return value
 
 
 class _Mapped(_Wire):
@@ -544,6 +630,15 @@ class _Mapped(_Wire):
             return self.mark.decode(value)
         except ValueError as error:
             raise source.fail(str(error), at) from error
+
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        code.put(f"if not isinstance({value}, {code.bind(self.kind)}): raise Fault")
+        return self.inner.emit_write(code, code.hold(f"{code.bind(self.mark.encode)}({value})"))
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        value = self.inner.emit_read(code, end)
+        return code.hold(f"{code.bind(self.mark.decode)}({value})")
 
 
 class _Enum(_Wire):
@@ -573,6 +668,16 @@ class _Enum(_Wire):
             raise source.fail(f"{number} is no {self.kind.__name__}", at)
         return self.members[number]
 
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        code.put(f"if type({value}) is not {code.bind(self.kind)}: raise Fault")
+        raw = {member: _plain_bytes(self.number, n) for n, member in self.members.items()}
+        return [f"{code.bind(raw)}[{value}]"]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        number = self.number.emit_read(code, end)
+        return code.hold(f"{code.bind(self.members)}[{number}]")
+
 
 class _Optional(_Wire):
     def __init__(self, inner: _Wire) -> None:
@@ -589,6 +694,22 @@ class _Optional(_Wire):
         if byte > 1:
             raise source.fail(f"{byte:#04x} tells neither of a value nor of none", at)
         return self.inner.read(source) if byte else None
+
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        piece = code.fresh()
+        code.put(f"if {value} is None: {piece} = ZERO")
+        with code.block("else:"):
+            code.put(f"{piece} = {_joined([ONE, *self.inner.emit_write(code, value)])}")
+        return [piece]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        value = code.hold("data[p]")
+        code.put("p += 1")
+        with code.block(f"if {value} == 1:"):
+            code.put(f"{value} = {self.inner.emit_read(code, end)}")
+        code.put(f"elif {value}: raise Fault", f"else: {value} = None")
+        return value
 
 
 def _count(source: _Source, least: int) -> int:
@@ -626,6 +747,23 @@ class _List(_Wire):
             source.path.pop()
         return self.kind(items)
 
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        code.put(f"if type({value}) is not {self.kind.__name__}: raise Fault")
+        pieces = code.hold("[]")
+        item = code.fresh()
+        with code.block(f"for {item} in {value}:"):
+            code.put(f"{pieces} += ({', '.join(_merged(self.item.emit_write(code, item)))},)")
+        return [code.length(value), f"*{pieces}"]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        count = code.hold(code.read_length())
+        code.put(f"if {count} * {self.item_least} > {end} - p: raise Fault")
+        items = code.hold("[]")
+        with code.block(f"for _ in range({count}):"):
+            code.put(f"{items}.append({self.item.emit_read(code, end)})")
+        return f"tuple({items})" if self.kind is tuple else items
+
 
 class _Tuple(_Wire):
     def __init__(self, items: Sequence[_Wire]) -> None:
@@ -649,6 +787,15 @@ class _Tuple(_Wire):
             parts.append(item.read(source))
             source.path.pop()
         return tuple(parts)
+
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        code.put(f"if type({value}) is not tuple or len({value}) != {len(self.items)}: raise Fault")
+        return _emit_write_all(code, self.items, [f"{value}[{n}]" for n in range(len(self.items))])
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        values = _emit_read_all(code, self.items, end)
+        return code.hold(f"({''.join(f'{value}, ' for value in values)})")
 
 
 class _Map(_Wire):
@@ -689,6 +836,27 @@ class _Map(_Wire):
             last = key
         return items
 
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        code.put(f"if type({value}) is not dict: raise Fault")
+        pieces = code.hold("[]")
+        key, item = code.fresh(), code.fresh()
+        with code.block(f"for {key}, {item} in sorted({value}.items(), key=first):"):
+            pair = self.key.emit_write(code, key) + self.value.emit_write(code, item)
+            code.put(f"{pieces} += ({', '.join(_merged(pair))},)")
+        return [code.length(value), f"*{pieces}"]
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        count = code.hold(code.read_length())
+        code.put(f"if {count} * {self.item_least} > {end} - p: raise Fault")
+        items, last = code.hold("{}"), code.hold("(None)")
+        with code.block(f"for _ in range({count}):"):
+            key = code.hold(self.key.emit_read(code, end))
+            if code.dialect.canonical:
+                code.put(f"if {items} and not {last} < {key}: raise Fault", f"{last} = {key}")
+            code.put(f"{items}[{key}] = {self.value.emit_read(code, end)}")
+        return items
+
 
 class _Framed(_Wire):
     def __init__(self, inner: _Wire) -> None:
@@ -703,6 +871,13 @@ class _Framed(_Wire):
             if source.left and not source.dialect.trailing:
                 raise source.fail(f"{source.left} bytes follow the value")
         return value
+
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        return code.framed(self.inner.emit_write(code, value))
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        with code.confined(end, exactly=not code.dialect.trailing) as inner_end:
+            return code.hold(self.inner.emit_read(code, inner_end))
 
 
 def _write_framed(sink: _Sink, write: Callable[[], None]) -> None:
@@ -796,6 +971,45 @@ class _Record(_Wire):
         yield
         where.depth += self.recursive
 
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        code.put(f"if type({value}) is not {code.bind(self.kind)}: raise Fault")
+        parts = self.emit_write_fields(code, value)
+        return code.framed(parts) if self.extensible else parts
+
+    def emit_write_fields(self, code: _Code, value: str) -> _Parts:
+        if self.is_function(code):
+            return [f"{code.function(self, _write_function)}({value}, depth)"]
+        with code.nested():
+            fields = [f"{value}.{name}" for name in self.fields]
+            return _emit_write_all(code, list(self.fields.values()), fields)
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        if not self.extensible:
+            return self.emit_read_fields(code, end)
+        with code.confined(end, exactly=False) as inner_end:
+            return self.emit_read_fields(code, inner_end)
+
+    def emit_read_fields(self, code: _Code, end: str) -> str:
+        """All fields, also those that an `Extensible` may lack: then `p` exceeds `end` after."""
+        if self.is_function(code):
+            value = code.fresh()
+            function = code.function(self, _read_function)
+            code.put(f"{value}, p = {function}(data, p, {end}, depth)")
+            return value
+        with code.nested():
+            values = _emit_read_all(code, list(self.fields.values()), end)
+        by_name = dict(zip(self.fields, values, strict=True))
+        positional = [by_name.pop(name) for name in self.kind.__match_args__]
+        keywords = [f"{name}={value}" for name, value in by_name.items()]
+        return code.hold(f"{code.bind(self.kind)}({', '.join(positional + keywords)})")
+
+    def is_function(self, code: _Code) -> bool:
+        """Whether the fields are handled by a function of their own rather than in line."""
+        if code.record is self:
+            return False
+        return self.recursive or code.nesting >= INLINE_DEPTH
+
 
 _ENDLESS: Final = 1 << 62
 
@@ -852,6 +1066,367 @@ class _Choice(_Wire):
             value = record.read(source)
         source.path.pop()
         return value
+
+    def emit_write(self, code: _Code, value: str) -> _Parts:
+        value = code.hold(value)
+        piece = code.fresh()
+        kinds = {record.kind: n for n, record in enumerate(self.variants.values())}
+        cases = [
+            (n, functools.partial(self.emit_write_variant, code, value, piece, number))
+            for n, number in enumerate(self.variants)
+        ]
+        if self.extensible:
+            kinds[Unknown] = len(kinds)
+            unknown = functools.partial(self.emit_write_unknown, code, value, piece)
+            cases.append((len(cases), unknown))
+        which = code.hold(f"{code.bind(kinds)}[type({value})]")
+        code.choose(which, cases, functools.partial(code.put, "raise Fault"))
+        return [piece]
+
+    def emit_write_variant(self, code: _Code, value: str, piece: str, number: int) -> None:
+        record = self.variants[number]
+        tag = _plain_bytes(self.tag, number)
+        parts = record.emit_write_fields(code, value)
+        framed = self.extensible or record.extensible
+        pieces = code.framed(parts, tag) if framed else [tag, *parts]
+        code.put(f"{piece} = {_joined(pieces)}")
+
+    def emit_write_unknown(self, code: _Code, value: str, piece: str) -> None:
+        code.put(f"if {value}.tag in {code.bind(self.variants)}: raise Fault")
+        tag = self.tag.emit_write(code, f"{value}.tag")
+        data = _Blob().emit_write(code, f"{value}.data")
+        code.put(f"{piece} = {_joined(tag + data)}")
+
+    def emit_read(self, code: _Code, end: str) -> str:
+        number = code.hold(self.tag.emit_read(code, end))
+        value = code.fresh()
+        if not self.extensible:
+            cases = [
+                (n, functools.partial(code.read_into, value, record, end))
+                for n, record in sorted(self.variants.items())
+            ]
+            code.choose(number, cases, functools.partial(code.put, "raise Fault"))
+            return value
+        with code.confined(end, exactly=False) as inner_end:
+            cases = [
+                (n, functools.partial(self.emit_read_variant, code, value, record, inner_end))
+                for n, record in sorted(self.variants.items())
+            ]
+            unknown = f"{value} = Unknown(tag={number}, data=data[p:{inner_end}])"
+            code.choose(number, cases, functools.partial(code.put, unknown))
+        return value
+
+    def emit_read_variant(self, code: _Code, value: str, record: _Record, end: str) -> None:
+        code.put(f"{value} = {record.emit_read_fields(code, end)}")
+        if not (record.extensible or code.dialect.trailing):
+            code.put(f"if p != {end}: raise Fault")
+
+
+# -- straight-line code ------------------------------------------------------------------------
+
+_Parts = list[str | bytes]
+"""The pieces of a value's bytes, in order: expressions, and bytes known beforehand."""
+
+ONE: Final = b"\x01"
+ZERO: Final = b"\x00"
+INLINE_DEPTH: Final = 3
+"""How deep structs are written in line; below that, each has a function of its own."""
+
+
+class _Code:
+    """Source code in the making: lines, names, and the objects that they refer to."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.lines: list[str] = []
+        self.margin = 0
+        self.nesting = 0
+        self.record: _Record | None = None
+        self.names: dict[str, Any] = {}
+        self.functions: dict[tuple[int, Any], str] = {}
+        self.pending: list[tuple[str, _Record, Any]] = []
+
+    def put(self, *lines: str) -> None:
+        self.lines += [" " * self.margin + line for line in lines]
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        self.put(head)
+        self.margin += 1
+        mark = len(self.lines)
+        yield
+        if len(self.lines) == mark:
+            self.put("pass")
+        self.margin -= 1
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        self.nesting += 1
+        yield
+        self.nesting -= 1
+
+    def fresh(self) -> str:
+        name = f"v{len(self.names)}"
+        self.names[name] = None
+        return name
+
+    def hold(self, expression: str) -> str:
+        """A variable with the value of the expression, itself if it is one."""
+        if expression.isidentifier():
+            return expression
+        name = self.fresh()
+        self.put(f"{name} = {expression}")
+        return name
+
+    def bind(self, value: Any) -> str:
+        """A global name for an object."""
+        name = f"{getattr(value, '__name__', 'table').strip('<>')}_{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def length(self, value: str) -> str:
+        """The piece that tells the length of a variable's value."""
+        size = self.hold(f"len({value})")
+        return f"(SHORT[{size}] if {size} < 1024 else wide64({size}))"
+
+    def read_length(self) -> str:
+        self.put("n = data[p]", "p += 1", "if n > 250: n, p = long64(data, p, n)")
+        return "n"
+
+    def framed(self, parts: _Parts, tag: bytes = b"") -> _Parts:
+        """The pieces with their length before them, and a tag before that."""
+        if all(isinstance(part, bytes) for part in parts):
+            body = b"".join(part for part in parts if isinstance(part, bytes))
+            return [tag + _varint(len(body)) + body]
+        body_name = self.hold(_joined(parts))
+        size = self.hold(f"len({body_name})")
+        heads = self.bind(tuple(tag + _varint(length) for length in range(1024)))
+        return [f"({heads}[{size}] if {size} < 1024 else {tag!r} + wide64({size}))", body_name]
+
+    @contextmanager
+    def confined(self, end: str, *, exactly: bool) -> Iterator[str]:
+        """Reads a length; yields the name of the end of so many bytes; goes on there."""
+        inner_end = self.hold(f"p + {self.read_length()}")
+        self.put(f"if {inner_end} > {end}: raise Fault")
+        yield inner_end
+        self.put(f"if p {'!=' if exactly else '>'} {inner_end}: raise Fault", f"p = {inner_end}")
+
+    def read_into(self, value: str, wire: _Wire, end: str) -> None:
+        self.put(f"{value} = {wire.emit_read(self, end)}")
+
+    def choose(
+        self,
+        name: str,
+        cases: Sequence[tuple[int, Callable[[], None]]],
+        otherwise: Callable[[], None],
+    ) -> None:
+        """A search among numbers that ascend: few comparisons, however many there are."""
+        if len(cases) == 1:
+            number, case = cases[0]
+            with self.block(f"if {name} == {number}:"):
+                case()
+            with self.block("else:"):
+                otherwise()
+            return
+        middle = len(cases) // 2
+        with self.block(f"if {name} < {cases[middle][0]}:"):
+            self.choose(name, cases[:middle], otherwise)
+        with self.block("else:"):
+            self.choose(name, cases[middle:], otherwise)
+
+    def function(self, record: _Record, emit: Callable[[_Code, str, _Record], None]) -> str:
+        """The name of the function that `emit` will put for a record's fields."""
+        key = (id(record), emit)
+        if key not in self.functions:
+            name = self.functions[key] = f"f{len(self.functions)}_{record.kind.__name__}"
+            self.pending.append((name, record, emit))
+        return self.functions[key]
+
+    def put_functions(self) -> None:
+        while self.pending:
+            name, self.record, emit = self.pending.pop()
+            emit(self, name, self.record)
+        self.record = None
+
+
+def _write_function(code: _Code, name: str, record: _Record) -> None:
+    with code.block(f"def {name}(value, depth):"):
+        if record.recursive:
+            code.put("depth -= 1", "if depth < 0: raise Fault")
+        code.put(f"return {_joined(record.emit_write_fields(code, 'value'))}")
+
+
+def _read_function(code: _Code, name: str, record: _Record) -> None:
+    with code.block(f"def {name}(data, p, end, depth):"):
+        if record.recursive:
+            code.put("depth -= 1", "if depth < 0: raise Fault")
+        code.put(f"return {record.emit_read_fields(code, 'end')}, p")
+
+
+def _merged(parts: _Parts) -> list[str]:
+    """The pieces as expressions, bytes that are known beforehand in one."""
+    merged: _Parts = []
+    for part in parts:
+        if isinstance(part, bytes) and merged and isinstance(merged[-1], bytes):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return [repr(part) if isinstance(part, bytes) else part for part in merged]
+
+
+def _joined(parts: _Parts) -> str:
+    """An expression of all pieces in a row."""
+    merged = _merged(parts)
+    if not merged:
+        return 'b""'
+    if len(merged) <= 2 and not any(part.startswith("*") for part in merged):
+        return " + ".join(merged)
+    return f'b"".join(({", ".join(merged)}))'
+
+
+def _plain_bytes(wire: _Wire, value: Any) -> bytes:
+    sink = _Sink(0)
+    wire.write(value, sink)
+    return bytes(sink.data)
+
+
+def _emit_write_all(code: _Code, wires: Sequence[_Wire], values: Sequence[str]) -> _Parts:
+    """The pieces of several values; neighbours of fixed size go into one call of `struct`."""
+    parts: _Parts = []
+    for packed, run in itertools.groupby(
+        zip(wires, values, strict=True), key=lambda pair: isinstance(pair[0], _Packed)
+    ):
+        pairs = list(run)
+        if packed and len(pairs) > 1:
+            form = "".join(wire.form for wire, _ in pairs if isinstance(wire, _Packed))
+            pack = code.bind(struct.Struct(f"<{form}").pack)
+            parts.append(f"{pack}({', '.join(value for _, value in pairs)})")
+        else:
+            for wire, value in pairs:
+                parts += wire.emit_write(code, value)
+    return parts
+
+
+def _emit_read_all(code: _Code, wires: Sequence[_Wire], end: str) -> list[str]:
+    """Expressions of several values; neighbours of fixed size come out of one call of `struct`."""
+    values: list[str] = []
+    for fixed, run in itertools.groupby(wires, key=lambda w: _fixed_form(w) is not None):
+        neighbours = list(run)
+        forms = [form for form in map(_fixed_form, neighbours) if form is not None]
+        if fixed and len(forms) > 1 and (len(forms) > 3 or set(forms) != {"B"}):
+            packer = struct.Struct("<" + "".join(forms))
+            names = [code.fresh() for _ in forms]
+            code.put(f"{', '.join(names)} = {code.bind(packer.unpack_from)}(data, p)")
+            code.put(f"p += {packer.size}")
+            for wire, name in zip(neighbours, names, strict=True):
+                values.append(f"BOOLS[{name}]" if isinstance(wire, _Bool) else name)
+        else:
+            values += [wire.emit_read(code, end) for wire in neighbours]
+    return values
+
+
+def _fixed_form(wire: _Wire) -> str | None:
+    """How `struct` reads values of this kind, if it can."""
+    match wire:
+        case _Packed():
+            return wire.form
+        case _FixedBlob():
+            return f"{wire.size}s"
+        case _Bool():
+            return "B"
+    return None
+
+
+def _fault() -> bytes:
+    raise _Fault
+
+
+def _wide(bits: int) -> Callable[[int], bytes]:
+    """Writes what is not among the short varints, of `bits` at most."""
+
+    def wide(value: int) -> bytes:
+        if not 0 <= value < 1 << bits:
+            raise _Fault
+        return _varint(value)
+
+    return wide
+
+
+def _long(bits: int, canonical: bool) -> Callable[[bytes, int, int], tuple[int, int]]:
+    """Reads at `p` what follows the first byte of a long varint; returns the value and its end."""
+    forms = {
+        form.mark: (form.packer.unpack_from, form.packer.size, form.least if canonical else 0)
+        for form in _FORMS[bits].values()
+    }
+
+    def long(data: bytes, p: int, mark: int) -> tuple[int, int]:
+        unpack, size, least = forms[mark]
+        (value,) = unpack(data, p)
+        if value < least:
+            raise _Fault
+        return value, p + size
+
+    return long
+
+
+_FAULTS: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What straight-line code raises at bytes and values that are not right."""
+
+_COMMON: Final[dict[str, Any]] = {
+    "BOOLS": (False, True),
+    "BYTE": tuple(bytes((value,)) for value in range(256)),
+    "FAULTS": _FAULTS,
+    "Fault": _Fault,
+    "ONE": ONE,
+    "SHORT": tuple(_varint(value) for value in range(1024)),
+    "Unknown": Unknown,
+    "ZERO": ZERO,
+    "fault": _fault,
+    "first": operator.itemgetter(0),
+    "pack64": struct.Struct("<BQ").pack,
+    "unpack64": struct.Struct("<Q").unpack_from,
+    **{f"wide{bits}": _wide(bits) for bits in _FORMS},
+}
+"""What all compiled code refers to."""
+
+
+def _compile(result: Codec[Any], wire: _Wire, dialect: Dialect, limit: int, depth: int) -> None:
+    """Give a codec its straight-line code."""
+    code = _Code(dialect)
+    with code.block("def encode(value):"), code.block("try:"):
+        code.put(f"depth = {depth}")
+        code.put(f"out = {_joined(wire.emit_write(code, 'value'))}")
+        code.put(f"if len(out) <= {limit}: return out")
+    code.put(" except FAULTS: pass", " return encode_plainly(value)")
+    with code.block("def decode(data):"):
+        code.put("end = len(data) if type(data) is bytes else -1")
+        with code.block(f"if 0 <= end <= {limit}:"):
+            with code.block("try:"):
+                code.put("p = 0", f"depth = {depth}")
+                code.put(f"value = {wire.emit_read(code, 'end')}")
+                code.put(f"if p {'<=' if dialect.trailing else '=='} end: return value")
+            code.put("except FAULTS: pass")
+        code.put("return decode_plainly(data)")
+    code.put_functions()
+    result.source = "\n".join(code.lines) + "\n"
+    names = {
+        **_COMMON,
+        **{name: value for name, value in code.names.items() if value is not None},
+        **{f"long{bits}": _long(bits, dialect.canonical) for bits in _FORMS},
+        "encode_plainly": result.encode_plainly,
+        "decode_plainly": result.decode_plainly,
+    }
+    exec(compile(result.source, "<codec>", "exec"), names)  # noqa: S102 - source made above, of types
+    result.encode = names["encode"]
+    result.decode = names["decode"]
 
 
 # -- from a type to its kind ------------------------------------------------------------------
