@@ -14,7 +14,7 @@ from typing import Final
 
 from libbarto.identity import netstrings
 from libbarto.realtime import changes, zones
-from libbarto.realtime.changes import Passes
+from libbarto.realtime.changes import BOTH, FIRST, SYSTEMD, Passes
 from libbarto.realtime.grammar import Parts, format_parts, parse
 from libbarto.realtime.search import Search
 from libbarto.realtime.units import DAY, DAY_FROM_END, UNITS, Field, Item, Random, Unit
@@ -107,13 +107,13 @@ class Realtime:
         if dst_repeat == "auto":
             passes = automatic
         elif dst_repeat == "once":
-            passes = Passes.FIRST_UNLESS_INSIDE
+            passes = SYSTEMD
         else:
             raise ValueError(f"dst_repeat is 'auto' or 'once', not {dst_repeat!r}")
         if dst_gap not in ("next", "skip"):
             raise ValueError(f"dst_gap is 'next' or 'skip', not {dst_gap!r}")
         found = changes.after(search, zone, instant, passes, dst_gap == "next")
-        return None if found is None else found.wall - zone.offsets[found.period]
+        return None if found is None else found[0] - zone.offsets[found[1]]
 
     def next_after(self, moment: datetime, tz: str = "UTC") -> datetime | None:
         """The first elapse strictly after the aware `moment`, in the calendar's zone, or None.
@@ -127,8 +127,8 @@ class Realtime:
         """
         search, _, home = self._ready or self._prepare()
         zone = home or zones.load(tz)
-        found = changes.after(search, zone, _instant(moment), Passes.FIRST_UNLESS_INSIDE, False)
-        return None if found is None else zone.datetime(found.wall, found.second_pass)
+        found = changes.after(search, zone, _instant(moment), SYSTEMD, False)
+        return None if found is None else zone.datetime(found[0], found[2])
 
     def previous_before(self, moment: datetime, tz: str = "UTC") -> datetime | None:
         """The last elapse strictly before the aware `moment`, in the calendar's zone, or None.
@@ -138,7 +138,7 @@ class Realtime:
         search, _, home = self._ready or self._prepare()
         zone = home or zones.load(tz)
         found = changes.before(search, zone, _instant(moment))
-        return None if found is None else zone.datetime(found.wall)
+        return None if found is None else zone.datetime(found[0])
 
     def matches(self, moment: datetime, tz: str = "UTC") -> bool:
         """Whether the wall clock in the calendar's zone matches at the aware `moment`."""
@@ -163,7 +163,7 @@ class Realtime:
         hour = parts.hour
         repeats = hour is None or any(isinstance(item, Item) and item.step for item in hour)
         home = None if parts.zone is None else zones.load(parts.zone)
-        ready = (Search(parts), Passes.BOTH if repeats else Passes.FIRST, home)
+        ready = (Search(parts), BOTH if repeats else FIRST, home)
         object.__setattr__(self, "_ready", ready)
         return ready
 

@@ -93,6 +93,8 @@ class Search:
 
     __slots__ = (
         "_days",
+        "_first_second",
+        "_last_second",
         "_live",
         "_minutes",
         "_month_days",
@@ -136,12 +138,15 @@ class Search:
         else:
             self._seconds = None
 
+        self._first_second = min(values[0] for values in self._ranges)
+        self._last_second = max(values[-1] for values in self._ranges)
+
         minute = (self._minutes & -self._minutes).bit_length() - 1
-        self.first = minute * MINUTE_US + min(values[0] for values in self._ranges)
-        """The first reading of a day that matches."""
+        self.first = minute * MINUTE_US + self._first_second
+        """The first time of day that matches."""
         minute = self._minutes.bit_length() - 1
-        self.last = minute * MINUTE_US + max(values[-1] for values in self._ranges)
-        """The last reading of a day that matches."""
+        self.last = minute * MINUTE_US + self._last_second
+        """The last time of day that matches."""
 
     def days(self, kind: int) -> int:
         """The days that match in a year of this kind, 1 January the lowest bit."""
@@ -176,18 +181,13 @@ class Search:
         day, time = divmod(wall, DAY_US)
         year = bisect_right(YEAR_STARTS, day) - 1
         if year >= 0 and self._years >> year & 1:
-            days = self.days(YEAR_KINDS[year]) >> (day - YEAR_STARTS[year])
-            if days & 1:
-                minute, rest = divmod(time, MINUTE_US)
-                minutes = self._minutes >> minute
-                if minutes & 1:
-                    second = self._second_after(rest)
-                    if second >= 0:
-                        return wall - rest + second
-                minutes >>= 1
-                if minutes:
-                    minute += (minutes & -minutes).bit_length()
-                    return day * DAY_US + minute * MINUTE_US + self.first % MINUTE_US
+            kind = YEAR_KINDS[year]
+            days = self._days[kind]
+            if days is None:
+                days = self.days(kind)
+            days >>= day - YEAR_STARTS[year]
+            if days & 1 and time < self.last:
+                return wall - time + self._time_after(time)
             days >>= 1
             if days:
                 return (day + (days & -days).bit_length()) * DAY_US + self.first
@@ -198,27 +198,32 @@ class Search:
         days = self.days(YEAR_KINDS[year])
         return (YEAR_STARTS[year] + (days & -days).bit_length() - 1) * DAY_US + self.first
 
+    def _time_after(self, time: int) -> int:
+        """The first time of day strictly after `time`, which lies before the last one."""
+        minute, rest = divmod(time, MINUTE_US)
+        minutes = self._minutes >> minute
+        if minutes & 1 and rest < self._last_second:
+            seconds = self._seconds
+            if seconds is not None:
+                return time - rest + seconds[bisect_right(seconds, rest)]
+            return time - rest + self._second_after(rest)
+        minutes >>= 1
+        minute += (minutes & -minutes).bit_length()
+        return minute * MINUTE_US + self._first_second
+
     def before(self, wall: int) -> int:
         """The last matching reading strictly before `wall`, or NEVER."""
         day, time = divmod(wall, DAY_US)
         year = bisect_right(YEAR_STARTS, day) - 1
         if year < 0:
             return NEVER
-        if year < len(YEAR_KINDS) and self._years >> year & 1:
+        if self._years >> year & 1:
             offset = day - YEAR_STARTS[year]
             days = self.days(YEAR_KINDS[year]) & ((2 << offset) - 1)
             if days >> offset & 1:
-                minute, rest = divmod(time, MINUTE_US)
-                minutes = self._minutes & ((2 << minute) - 1)
-                if minutes >> minute & 1:
-                    second = self._second_before(rest)
-                    if second >= 0:
-                        return wall - rest + second
-                minutes &= (1 << minute) - 1
-                if minutes:
-                    minute = minutes.bit_length() - 1
-                    return day * DAY_US + minute * MINUTE_US + self.last % MINUTE_US
-            days &= (1 << offset) - 1
+                if time > self.first:
+                    return wall - time + self._time_before(time)
+                days ^= 1 << offset
             if days:
                 return (YEAR_STARTS[year] + days.bit_length() - 1) * DAY_US + self.last
         years = self.live_years & ((1 << year) - 1)
@@ -228,23 +233,24 @@ class Search:
         days = self.days(YEAR_KINDS[year])
         return (YEAR_STARTS[year] + days.bit_length() - 1) * DAY_US + self.last
 
+    def _time_before(self, time: int) -> int:
+        """The last time of day strictly before `time`, which lies after the first one."""
+        minute, rest = divmod(time, MINUTE_US)
+        minutes = self._minutes & ((2 << minute) - 1)
+        if minutes >> minute & 1:
+            if rest > self._first_second:
+                return time - rest + self._second_before(rest)
+            minutes ^= 1 << minute
+        return (minutes.bit_length() - 1) * MINUTE_US + self._last_second
+
     def _second_after(self, rest: int) -> int:
-        """The first second of a minute strictly after `rest` (microseconds), or NEVER."""
-        seconds = self._seconds
-        if seconds is not None:
-            at = bisect_right(seconds, rest)
-            return seconds[at] if at < len(seconds) else NEVER
-        later = [
+        """The first second of a minute strictly after `rest`, which lies before the last one."""
+        return min(
             values[at]
             for values in self._ranges
             if (at := bisect_right(values, rest)) < len(values)
-        ]
-        return min(later, default=NEVER)
+        )
 
     def _second_before(self, rest: int) -> int:
-        """The last second of a minute strictly before `rest` (microseconds), or NEVER."""
-        if self._seconds is not None:
-            at = bisect_left(self._seconds, rest)
-            return self._seconds[at - 1] if at else NEVER
-        earlier = [values[at - 1] for values in self._ranges if (at := bisect_left(values, rest))]
-        return max(earlier, default=NEVER)
+        """The last second of a minute strictly before `rest`, which lies after the first one."""
+        return max(values[at - 1] for values in self._ranges if (at := bisect_left(values, rest)))
