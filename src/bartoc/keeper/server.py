@@ -118,7 +118,9 @@ class Server:
         gc.freeze()  # a fork shares what the collector does not touch
         while not self._may_leave():
             for key, _ in self._selector.select(self._until_next_alarm()):
-                key.data()
+                # Whoever was called before it may have closed it, or put another in its place.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
             self._ring()
             self._tell()
         with contextlib.suppress(OSError):
