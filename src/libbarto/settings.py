@@ -139,6 +139,11 @@ class Value:
     document: Document | None = None
     name: str = ""
 
+    @property
+    def place(self) -> str:
+        """`file:line`, a variable, or a flag."""
+        return self.document.place(self.path) if self.document else self.name
+
     def fault(self, message: str, below: Path = (), *, subject: str = "") -> Fault:
         """What is wrong with it, or with what it holds at the path `below` it.
 
@@ -280,28 +285,33 @@ def read_environment(
     have put it there; one that has `_` for `__` is refused, as it would be lost in silence.
     """
     reading = Reading()
-    known = {name: path for path in leaves(schema.model) if (name := _variable(path))}
+    infos = leaves(schema.model)
+    own = {_variable(path): path for path in infos}
+    old: dict[str, Path | None] = {
+        _variable(tuple(name.split("."))): None if new is None else tuple(new.split("."))
+        for name, new in schema.renamed.items()
+    }
+    # Names of barto 1.x first, in their order, so that what comes later may stand above them.
+    ranks = {name: rank for rank, name in enumerate(old)}
     for kind in (shared, prefix):
-        for variable, text in sorted(environment.items()):
-            upper = variable.upper()
-            if not upper.startswith(kind):
-                continue
-            if kind == shared and any(upper.startswith(other) for other in others):
-                continue
-            rest = upper[len(kind) :]
-            path = known.get(rest)
-            if kind == shared and (path is None or path[0] not in shared_keys):
-                continue
-            value = Value(text, path or (), None, f"environment {variable}")
-            if path is None:
-                _unknown_variable(reading, kind, variable, known)
-                continue
-            try:
-                reading.values[path] = Value(
-                    _typed(leaves(schema.model)[path], text), path, None, value.name
-                )
-            except UserError as error:
-                reading.faults.append(value.fault(str(error)))
+        named = [
+            (variable.upper()[len(kind) :], variable, text)
+            for variable, text in sorted(environment.items())
+            if variable.upper().startswith(kind)
+            and (kind == prefix or not variable.upper().startswith(tuple(others)))
+        ]
+        for rest, variable, text in sorted(named, key=lambda item: ranks.get(item[0], len(ranks))):
+            path = own.get(rest, old.get(rest))
+            place = f"environment {variable}"
+            if path is not None and (kind == prefix or path[0] in shared_keys):
+                try:
+                    reading.values[path] = Value(_typed(infos[path], text), path, None, place)
+                except UserError as error:
+                    reading.faults.append(Value(text, path, None, place).fault(str(error)))
+            elif kind == prefix and rest in old:
+                reading.notes.append(Fault(place, "of barto 1.x, has no effect"))
+            elif kind == prefix:
+                _unknown_variable(reading, prefix, variable, own)
     return reading
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from libbarto.errors import ConfigError
@@ -43,8 +43,8 @@ class Document:
     """A TOML text, read: its values, and the line of each, counted from 1."""
 
     file: str
-    data: Mapping[str, object]
-    lines: Mapping[Path, int]
+    data: Mapping[str, object] = field(repr=False)
+    lines: Mapping[Path, int] = field(repr=False)
 
     def line(self, path: Path) -> int:
         """The line of `path`, or of the nearest that holds it (1 for an empty text)."""

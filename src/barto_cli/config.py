@@ -1,0 +1,36 @@
+"""What does barto-cli.toml say? The settings of the operator's command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from libbarto.config import SERVER_WRONG, Loaded, Server, load
+from libbarto.settings import Common, Schema
+
+PROGRAM: Final = "barto-cli"
+
+
+class Settings(Common):
+    """The keys of barto-cli.toml."""
+
+    name: str | None = Field(
+        default=None, description="what the server calls this client; left out: the user's name"
+    )
+    bartos: Server = Field(default=Server(), description="the server")
+
+
+SCHEMA: Final = Schema(Settings, wrong=SERVER_WRONG)
+
+
+def load_settings(
+    path: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Loaded[Settings]:
+    """The client's settings; see `libbarto.config.load`. Raises `ConfigError`."""
+    return load(SCHEMA, Settings, PROGRAM, path=path, environment=environment, flags=flags)

@@ -1,0 +1,103 @@
+"""What does bartoc.toml say? The worker's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from libbarto.config import SERVER_WRONG, FilePath, Loaded, Server, host_name, load
+from libbarto.errors import UserError
+from libbarto.settings import Common, Duration, Keys, Schema, Size
+
+PROGRAM: Final = "bartoc"
+
+
+def _worker_name(text: str) -> str:
+    if not text or len(text) > 200 or not text.isprintable() or text != text.strip():
+        raise UserError(f'expected 1 to 200 printable characters, found "{text}"')
+    return text
+
+
+def _labels(labels: dict[str, str]) -> dict[str, str]:
+    for key in labels:
+        if not key or not key.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise UserError(f'"{key}" is no label: letters, digits, ".", "_" and "-"')
+        if key in {"name", "os", "arch", "host"}:
+            raise UserError(f'"{key}" is found out by barto itself; choose another label')
+    return labels
+
+
+class Spool(Keys):
+    """What waits for the server, and what it has already, in the state directory."""
+
+    max: Size = Field(
+        default=1024**3,
+        description="how much is kept while the server is away; beyond it output is cut, which "
+        "the history then says, and what runs did is kept",
+    )
+    keep: Duration = Field(
+        default=7 * 86_400.0,
+        description="how long what the server has is kept for one that was restored",
+    )
+
+
+class Settings(Common):
+    """The keys of bartoc.toml."""
+
+    name: Annotated[str, AfterValidator(_worker_name)] | None = Field(
+        default=None, description="what this worker is called; left out: the host's name"
+    )
+    state_dir: FilePath | None = Field(
+        default=None,
+        description="identity, journal and running commands; left out: /var/lib/bartoc for root, "
+        "else bartoc in the user's data directory",
+    )
+    bartos: Server = Field(default=Server(), description="the server")
+    labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(
+        default={}, description='words that selectors may ask for, as `{ role = "web" }`'
+    )
+    stop_timeout: Duration = Field(
+        default=30.0,
+        description="how long commands have to end by themselves after `bartoc stop` or Ctrl-C; "
+        "then TERM, then KILL",
+    )
+    spool: Spool = Field(default=Spool(), description="what waits for the server")
+
+    @property
+    def worker_name(self) -> str:
+        """What this worker is called."""
+        return self.name or host_name()
+
+
+SCHEMA: Final = Schema(
+    Settings,
+    wrong={**SERVER_WRONG, "hostname": "what the worker is called is written name"},
+    later={"catch_up": (), "roaming": (False,), "max_running": ()},
+    renamed={
+        "server_public_key": "bartos.server_public_key",
+        "retry_count": None,
+        "client_timeout": None,
+        "missed_tick": None,
+        "redb_path": None,
+        "replay_window_secs": None,
+        "hmac_key": None,
+    },
+)
+
+
+def load_settings(
+    path: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Loaded[Settings]:
+    """The worker's settings; see `libbarto.config.load`. Raises `ConfigError`."""
+    return load(SCHEMA, Settings, PROGRAM, path=path, environment=environment, flags=flags)
+
+
+def state_dir(loaded: Loaded[Settings]) -> Path:
+    """Where identity, journal and running commands are."""
+    return loaded.settings.state_dir or loaded.places.state

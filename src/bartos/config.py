@@ -1,0 +1,297 @@
+"""What does bartos.toml say? The server's settings, and with schedules.d all that is scheduled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from bartos.schedules import (
+    DEFAULT_ZONE,
+    MAIN_KEYS,
+    Definition,
+    Policies,
+    read_schedules,
+    syntax_fault,
+)
+from libbarto import toml_lines
+from libbarto.config import (
+    DEFAULT_PORT,
+    FilePath,
+    Loaded,
+    Secret,
+    load,
+    parse_url,
+    places,
+    read_text,
+    secret,
+    shown_path,
+)
+from libbarto.errors import ConfigError
+from libbarto.settings import Common, Duration, Fault, InvalidConfig, Keys, Port, Schema, Size
+
+PROGRAM: Final = "bartos"
+
+
+class Tls(Keys):
+    """Certificates other than those that `bartos init` makes."""
+
+    cert: FilePath | None = Field(
+        default=None, description="the server's certificate and what leads to its CA (PEM)"
+    )
+    key: FilePath | None = Field(default=None, description="the key of that certificate (PEM)")
+    client_ca_cert: FilePath | None = Field(
+        default=None,
+        description="the CA (PEM) by which every peer must show a certificate; left out: none is "
+        "asked for",
+    )
+
+
+class Sqlite(Keys):
+    """The embedded database, which serves where `[mariadb]` is absent."""
+
+    path: FilePath | None = Field(
+        default=None, description="its file; left out: `barto.db` in the state directory"
+    )
+
+
+class MariaDb(Keys):
+    """A MariaDB server in place of the embedded database. The table's presence switches it on."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="its name or address")
+    port: Port = Field(default=3306, description="its port")
+    socket: FilePath | None = Field(
+        default=None, description="its Unix socket, in place of host and port"
+    )
+    database: str = Field(default="barto", min_length=1, description="the database's name")
+    username: str = Field(default="barto", min_length=1, description="the account")
+    password: Secret | None = Field(default=None, description="its password")
+    password_file: FilePath | None = Field(
+        default=None, description="a file with the password, in its place"
+    )
+    options: str | None = Field(
+        default=None, description="options of the driver, as `ssl_ca=/etc/ssl/db.pem&charset=utf8`"
+    )
+
+    def secret(self) -> str | None:
+        """The password, read from its file if it is in one. Raises `ConfigError`."""
+        return secret(self.password, self.password_file, "mariadb.password")
+
+
+class Retention(Keys):
+    """How long what runs leave is kept. A schedule's last run and last failure always stay."""
+
+    output: Duration = Field(default=90 * 86_400.0, description="what commands printed")
+    verdicts: Duration = Field(default=400 * 86_400.0, description="that and how they ran")
+    total: Size = Field(
+        default=10 * 1024**3, description="all output together; the oldest goes first"
+    )
+
+
+def _public_url(text: str) -> str:
+    parse_url(text)
+    return text.rstrip("/")
+
+
+class Settings(Common):
+    """The keys of bartos.toml, beside `[defaults]` and the schedules."""
+
+    listen: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description='the address to listen on: `"127.0.0.1"` is this host alone, `"0.0.0.0"` every '
+        'network, `"::"` every one with IPv6',
+    )
+    port: Port = Field(default=DEFAULT_PORT, description="the port of pages, API and workers")
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+        default=None,
+        description="the address that others know it by, as `https://barto.example:21526`; left "
+        "out: made of this host's name and the port",
+    )
+    state_dir: FilePath | None = Field(
+        default=None,
+        description="keys, certificates and the embedded database; left out: /var/lib/bartos for "
+        "root, else bartos in the user's data directory",
+    )
+    timezone: Annotated[str, *Policies.model_fields["timezone"].metadata] = Field(
+        default=DEFAULT_ZONE,
+        description="the IANA time zone of every schedule that does not say; `bartos init` writes "
+        "this host's",
+    )
+    api_key: Secret | None = Field(
+        default=None,
+        description="the secret that lets workers and operators in; left out: the one that "
+        "`bartos init` made",
+    )
+    api_key_file: FilePath | None = Field(
+        default=None, description="a file with that secret, in its place"
+    )
+    signing_key: Secret | None = Field(
+        default=None,
+        description="the Ed25519 key (base64) that signs what workers are told; left out: the one "
+        "that `bartos init` made",
+    )
+    tls: Tls = Field(default=Tls(), description="certificates other than those of `bartos init`")
+    sqlite: Sqlite = Field(default=Sqlite(), description="the embedded database")
+    mariadb: MariaDb | None = Field(default=None, description="a MariaDB server in its place")
+    retain: Retention = Field(default=Retention(), description="how long things are kept")
+
+    def secret(self) -> str | None:
+        """The API key of the file, read from its own file if it is in one. Raises `ConfigError`."""
+        return secret(self.api_key, self.api_key_file, "api_key")
+
+
+SCHEMA: Final = Schema(
+    Settings,
+    wrong={
+        "bind": 'the address is written listen = "…"',
+        "host": 'the address is written listen = "…"',
+        "address": 'the address is written listen = "…"',
+        "ip": 'the address is written listen = "…"',
+        "tz": 'the zone is written timezone = "…"',
+        "database": "the database is set by [mariadb] or [sqlite]",
+        "mysql": "the database is set by [mariadb]",
+        "default": "the defaults of schedules stand in [defaults]",
+        "tls.ca": "the CA of peers' certificates is written client_ca_cert",
+        "mariadb.user": "the account is written username",
+        "mariadb.name": "the database's name is written database",
+    },
+    later={"insecure": (False,)},
+    renamed={
+        "hmac_key": None,
+        "actix.workers": None,
+        "actix.ip": "listen",
+        "actix.port": "port",
+        "actix.tls.ip": "listen",
+        "actix.tls.port": "port",
+        "actix.tls.cert_file_path": "tls.cert",
+        "actix.tls.key_file_path": "tls.key",
+        "actix.tls.client_ca_cert": "tls.client_ca_cert",
+        "mariadb.output_table": None,
+        "mariadb.status_table": None,
+    },
+    elsewhere=MAIN_KEYS - {"timezone"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that the files say: settings, where they came from, and schedules."""
+
+    loaded: Loaded[Settings]
+    definitions: tuple[Definition, ...]
+    files: tuple[Path, ...]
+    """Every file that was read, bartos.toml first; watched for changes."""
+
+    @property
+    def settings(self) -> Settings:
+        """The server's settings."""
+        return self.loaded.settings
+
+    @property
+    def state_dir(self) -> Path:
+        """Where keys, certificates and the embedded database are."""
+        return self.settings.state_dir or self.loaded.places.state
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The embedded database's file."""
+        return self.settings.sqlite.path or self.state_dir / "barto.db"
+
+    @property
+    def described(self) -> str:
+        """Which files were read, for the banner."""
+        more = ", schedules.d" if len(self.files) > 1 else ""
+        count = len(self.definitions)
+        schedules = f"{count} schedule{'' if count == 1 else 's'}"
+        return f"{self.loaded.described}{more} ({schedules})"
+
+
+def load_settings(
+    path: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Loaded[Settings]:
+    """The server's settings alone; see `libbarto.config.load`. Raises `ConfigError`."""
+    loaded = load(SCHEMA, Settings, PROGRAM, path=path, environment=environment, flags=flags)
+    tls = loaded.settings.tls
+    if (tls.cert is None) is not (tls.key is None):
+        given, other = ("cert", "key") if tls.key is None else ("key", "cert")
+        place = loaded.sources[f"tls.{given}"]
+        raise ConfigError(f"{place}: tls.{given} is given without tls.{other}")
+    return loaded
+
+
+def load_all(
+    path: Path | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Configuration:
+    """Settings and schedules, whole.
+
+    Raises `InvalidConfig` with every fault of every file, `ConfigError` for one that cannot be
+    read.
+    """
+    faults: list[Fault] = []
+    loaded: Loaded[Settings] | None = None
+    try:
+        loaded = load_settings(path, environment=environment, flags=flags)
+    except InvalidConfig as error:
+        faults += error.faults
+    main = loaded.path if loaded is not None else main_file(path, environment)
+    others = schedule_files(main)
+    documents, syntax = read_documents([main, *others] if loaded is None else others)
+    timezone = None
+    if loaded is not None:
+        documents = [loaded.document, *documents]
+        timezone = loaded.settings.timezone
+    schedules = read_schedules(documents, timezone=timezone)
+    faults += [*syntax, *schedules.faults]
+    if faults or loaded is None:
+        # What both readers of bartos.toml find is said once.
+        raise InvalidConfig(dict.fromkeys(faults))
+    return Configuration(loaded, schedules.definitions, (main, *others))
+
+
+def main_file(path: Path | None, environment: Mapping[str, str] | None = None) -> Path:
+    """The bartos.toml that is meant: the one the user named, else the one of this host."""
+    if path is not None:
+        return path
+    return places(PROGRAM, os.environ if environment is None else environment).files[0]
+
+
+def schedule_files(main: Path) -> list[Path]:
+    """The files of schedules.d beside bartos.toml, in order of name. Raises `ConfigError`."""
+    directory = main.parent / "schedules.d"
+    try:
+        return sorted(
+            path
+            for path in directory.iterdir()
+            if path.suffix == ".toml" and not path.name.startswith(".") and path.is_file()
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ConfigError(f"{shown_path(directory)}: cannot be read: {error.strerror}") from error
+
+
+def read_documents(paths: Sequence[Path]) -> tuple[list[toml_lines.Document], list[Fault]]:
+    """Read files as TOML; those that are none are faults. Raises `ConfigError`.
+
+    The first stays the first, if only as an empty document: its defaults count for the others.
+    """
+    documents, faults = [], []
+    for path in paths:
+        name = shown_path(path)
+        try:
+            documents.append(toml_lines.read(name, read_text(path) or ""))
+        except toml_lines.TomlError as error:
+            faults.append(syntax_fault(error))
+            documents.append(toml_lines.read(name, ""))
+    return documents, faults

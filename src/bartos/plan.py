@@ -1,0 +1,230 @@
+"""Who is told what? Definitions and a worker make the set that it is to fire, and its hash.
+
+What changed between two configurations is told here too, and whether a change is so large that a
+person should confirm it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bartos.schedules import Definition, definition_json
+from bartos.store.port import ScheduleRow, WorkerRow
+from libbarto.message.v2.schedule import SCHEDULE_SET, Schedule, ScheduleSet
+from libbarto.realtime import Realtime
+
+_OWN_WORDS: Final = ("os", "arch", "host")
+"""What a worker says of itself and selectors may ask for."""
+_BRAKE_FROM: Final = 10
+"""Below so many schedules any number may go at once (DESIGN section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What a plan has to know of a worker. `root` is None where nobody has said."""
+
+    name: str
+    uid: bytes
+    labels: Mapping[str, str] = field(default_factory=dict)
+    capabilities: Mapping[str, str] = field(default_factory=dict)
+    root: bool | None = None
+
+    @classmethod
+    def of(cls, row: WorkerRow) -> WorkerFacts:
+        """The facts that the store has. A worker says `user` among its capabilities."""
+        user = row.capabilities.get("user")
+        root = None if user is None else user == "root"
+        return cls(row.name, row.uid, row.labels, row.capabilities, root)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What selectors see: labels, and the worker's own word on os, arch and host."""
+        own = {key: value for key, value in self.capabilities.items() if key in _OWN_WORDS}
+        return {**own, **self.labels}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A schedule that a worker matches and does not get."""
+
+    schedule: str
+    worker: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f'schedule "{self.schedule}" on {self.worker}: {self.reason}'
+
+
+def matching(definitions: Iterable[Definition], worker: WorkerFacts) -> list[Definition]:
+    """The definitions in force that mean this worker, in order of name."""
+    words = worker.words
+    return sorted(
+        (
+            definition
+            for definition in definitions
+            if definition.enabled and definition.selector.matches(worker.name, words)
+        ),
+        key=lambda definition: definition.name,
+    )
+
+
+def refusals(definitions: Iterable[Definition], worker: WorkerFacts) -> list[Refusal]:
+    """What this worker matches and does not get, and why."""
+    return [
+        Refusal(definition.name, worker.name, reason)
+        for definition in matching(definitions, worker)
+        if (reason := _refused(definition, worker)) is not None
+    ]
+
+
+def _refused(definition: Definition, worker: WorkerFacts) -> str | None:
+    if definition.run_as is not None and worker.root is False:
+        user = worker.capabilities.get("user", "another user")
+        return f'run_as = "{definition.run_as}" needs a bartoc that runs as root, not as {user}'
+    return None
+
+
+def worker_set(definitions: Sequence[Definition], worker: WorkerFacts) -> ScheduleSet:
+    """All that `worker` is to do. Equal definitions make equal sets, whatever their order."""
+    chosen = [
+        definition
+        for definition in matching(definitions, worker)
+        if _refused(definition, worker) is None
+    ]
+    schedules = [wire_schedule(definition) for definition in chosen]
+    if not chosen:
+        return ScheduleSet(schedules=schedules)
+    # One for all (it stands in [defaults] alone), so any definition has it.
+    return ScheduleSet(schedules=schedules, offline_max_us=_us(chosen[0].offline_max))
+
+
+def wire_schedule(definition: Definition) -> Schedule:
+    """A definition as its worker needs it; calendars in normalised form."""
+    return Schedule(
+        uid=definition.uid,
+        name=definition.name,
+        calendars=[str(Realtime.parse(text)) for text in definition.on_calendar],
+        timezone=definition.timezone,
+        dst_gap=definition.dst_gap,
+        dst_repeat=definition.dst_repeat,
+        steps=list(definition.steps),
+        shell=list(definition.shell),
+        cwd=definition.cwd,
+        env=dict(sorted(definition.env.items())),
+        run_as=definition.run_as,
+        nice=definition.nice,
+        timeout_us=None if definition.timeout is None else _us(definition.timeout),
+        kill_after_us=_us(definition.kill_after),
+        continue_on_error=definition.continue_on_error,
+        output_max=definition.output_max,
+        start_within_us=_us(definition.start_within),
+    )
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def set_body(wanted: ScheduleSet) -> bytes:
+    """The bytes of a set: what is hashed, signed and sent."""
+    return SCHEDULE_SET.encode(wanted)
+
+
+def set_hash(body: bytes) -> bytes:
+    """The SHA-256 of a set's bytes (32 of them): a worker that holds it needs no new one."""
+    return hashlib.sha256(body).digest()
+
+
+# -- what means nobody ----------------------------------------------------------------------------
+
+
+def without_workers(
+    definitions: Iterable[Definition], workers: Sequence[WorkerFacts]
+) -> list[Definition]:
+    """The definitions in force that mean none of `workers`."""
+    known = [(worker.name, worker.words) for worker in workers]
+    return [
+        definition
+        for definition in definitions
+        if definition.enabled
+        and not any(definition.selector.matches(name, words) for name, words in known)
+    ]
+
+
+# -- from one configuration to the next -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a reload changed, as names of schedules, sorted."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+    def __str__(self) -> str:
+        parts = (("added", self.added), ("changed", self.changed), ("removed", self.removed))
+        said = [f"{word} {', '.join(names)}" for word, names in parts if names]
+        return "; ".join(said) or "nothing changed"
+
+
+def changes(old: Iterable[Definition], new: Iterable[Definition]) -> Changes:
+    """What `new` has that `old` has not, and so on. A schedule is the same by its uid.
+
+    A new name under a kept `id` is a change; another line in the file is none.
+    """
+    before = {definition.uid: definition for definition in old}
+    after = {definition.uid: definition for definition in new}
+    return Changes(
+        tuple(sorted(after[uid].name for uid in after.keys() - before.keys())),
+        tuple(
+            sorted(
+                after[uid].name
+                for uid in after.keys() & before.keys()
+                if definition_json(after[uid]) != definition_json(before[uid])
+            )
+        ),
+        tuple(sorted(before[uid].name for uid in before.keys() - after.keys())),
+    )
+
+
+def removes_too_much(old: Sequence[Definition], new: Sequence[Definition]) -> bool:
+    """Whether this reload would remove more than half of ten or more schedules.
+
+    A schedule that is disabled by it counts as removed: it stops firing all the same.
+    """
+    before = {definition.uid for definition in old if definition.enabled}
+    after = {definition.uid for definition in new if definition.enabled}
+    return len(before) >= _BRAKE_FROM and 2 * len(before - after) > len(before)
+
+
+# -- the store's rows -----------------------------------------------------------------------------
+
+
+def schedule_rows(
+    definitions: Iterable[Definition], before: Iterable[ScheduleRow], now: int
+) -> list[ScheduleRow]:
+    """The rows of the store's `schedule` table that put `definitions` in force, by name.
+
+    `before` are those in force: what is unchanged keeps its version and time, what changed gets
+    the next version. `now` is in microseconds.
+    """
+    known = {row.uid: row for row in before}
+    rows = []
+    for definition in sorted(definitions, key=lambda definition: definition.name):
+        text = definition_json(definition)
+        row = known.get(definition.uid)
+        if row is not None and row.definition == text and row.name == definition.name:
+            rows.append(row)
+            continue
+        version = 1 if row is None else row.version + 1
+        rows.append(
+            ScheduleRow(definition.uid, definition.name, text, definition.enabled, version, now)
+        )
+    return rows
