@@ -17,6 +17,7 @@ strings (PYTHONHASHSEED), and generators that nobody seeded.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import math
 import selectors
@@ -152,7 +153,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> NoReturn:
         """Always raises `NotUnderVirtualTime`; `asyncio.to_thread` and name look-ups come here."""
-        name = getattr(func, "__qualname__", repr(func))
+        wanted: Any = func
+        if isinstance(wanted, functools.partial) and wanted.args:
+            wanted = wanted.args[0]  # asyncio.to_thread wraps what it was given
+        name = getattr(wanted, "__qualname__", repr(wanted))
         raise NotUnderVirtualTime(
             f"{name} would run in a thread, and virtual time cannot wait for threads: use an"
             " in-memory twin, or mark the test with real_loop"
@@ -244,6 +248,11 @@ class _NumberedTask(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._number
+
+    def set_name(self, value: object) -> None:
+        # Some releases of Python pass on the None of a task that was given no name.
+        if value is not None:
+            super().set_name(value)
 
 
 def _numbered_tasks() -> Callable[..., asyncio.Task[Any]]:
