@@ -8,10 +8,20 @@ from typing import Final
 
 from pydantic import Field
 
-from libbarto.config import SERVER_WRONG, Loaded, Server, load
+from libbarto.config import SERVER_WRONG, FilePath, Loaded, Server, load
 from libbarto.settings import Common, Schema
 
 PROGRAM: Final = "barto-cli"
+
+
+class ReachedServer(Server):
+    """The server, which on its own host is reached over its Unix socket."""
+
+    socket: FilePath | None = Field(
+        default=None,
+        description="its Unix socket, on its own host; left out: the one in its state directory, "
+        "where no address is given",
+    )
 
 
 class Settings(Common):
@@ -20,7 +30,7 @@ class Settings(Common):
     name: str | None = Field(
         default=None, description="what the server calls this client; left out: the user's name"
     )
-    bartos: Server = Field(default=Server(), description="the server")
+    bartos: ReachedServer = Field(default=ReachedServer(), description="the server")
 
 
 SCHEMA: Final = Schema(Settings, wrong=SERVER_WRONG)

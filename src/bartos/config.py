@@ -20,18 +20,17 @@ from bartos.schedules import (
 )
 from libbarto import toml_lines
 from libbarto.config import (
-    DEFAULT_PORT,
     FilePath,
     Loaded,
     Secret,
     load,
     parse_url,
-    places,
     read_text,
     secret,
     shown_path,
 )
 from libbarto.errors import ConfigError
+from libbarto.places import DEFAULT_PORT, places
 from libbarto.settings import Common, Duration, Fault, InvalidConfig, Keys, Port, Schema, Size
 
 PROGRAM: Final = "bartos"

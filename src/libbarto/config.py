@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated, Final, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from libbarto import toml_lines
 from libbarto.errors import ConfigError, UserError
+from libbarto.places import DEFAULT_PORT, Places, places
 from libbarto.settings import (
     Common,
     Fault,
@@ -38,7 +38,6 @@ from libbarto.settings import (
     read_table,
 )
 
-DEFAULT_PORT: Final = 21526
 PREFIXES: Final = {"bartos": "BARTOS_", "bartoc": "BARTOC_", "barto-cli": "BARTO_CLI_"}
 """What the variables of each program begin with."""
 _FILE_LIMIT: Final = 16 * 1024 * 1024
@@ -57,38 +56,6 @@ def _to_path(value: object) -> object:
 
 FilePath: TypeAlias = Annotated[Path, BeforeValidator(_to_path), Shown("path")]
 """A path; `~` is the user's home. Relative ones are taken from where the program runs."""
-
-
-# -- where things are -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where a program looks for its file, and keeps its state."""
-
-    files: tuple[Path, ...]
-    """The first that exists is read; the first is the one to write."""
-    state: Path
-
-
-def places(program: str, environment: Mapping[str, str], *, root: bool | None = None) -> Places:
-    """The places of `bartos`, `bartoc` or `barto-cli` (DESIGN section 10).
-
-    Root's and the shipped units' are /etc/barto and /var/lib; anybody else's are the platform's
-    user directories. A unit is known by what systemd sets for it: STATE_DIRECTORY and
-    CONFIGURATION_DIRECTORY (systemd.exec(5)). `root` is looked up if it is not given.
-    """
-    if root is None:
-        root = hasattr(os, "geteuid") and os.geteuid() == 0
-    system_file = Path("/etc/barto") / f"{program}.toml"
-    unit_config = environment.get("CONFIGURATION_DIRECTORY", "").split(":")[0]
-    unit_state = environment.get("STATE_DIRECTORY", "").split(":")[0]
-    if root or unit_config or unit_state:
-        file = Path(unit_config) / f"{program}.toml" if unit_config else system_file
-        return Places((file,), Path(unit_state) if unit_state else Path("/var/lib") / program)
-    own = platformdirs.user_config_path(program, appauthor=False) / f"{program}.toml"
-    files = (own, system_file) if program == "barto-cli" else (own,)
-    return Places(files, platformdirs.user_data_path(program, appauthor=False))
 
 
 def shown_path(path: Path) -> str:

@@ -18,7 +18,8 @@ from bartos.transcript import Piece
 from libbarto.identity import Kind, uuid_text
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LAST = datetime.max.replace(tzinfo=UTC)
+FIRST = datetime(1, 1, 1, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def moment(instant: int) -> datetime:
@@ -30,7 +31,7 @@ def moment(instant: int) -> datetime:
     try:
         return EPOCH + timedelta(microseconds=instant)
     except OverflowError:
-        return LAST if instant > 0 else datetime.min.replace(tzinfo=UTC)
+        return LAST if instant > 0 else FIRST
 
 
 def maybe(instant: int | None) -> datetime | None:

@@ -1,0 +1,170 @@
+"""How does a reader write and read times? In the zone of the reader, never in the machine's UTC
+unless asked for; and how long things took.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from pathlib import Path
+from typing import Final
+
+from libbarto.errors import UserError
+
+DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+MONTHS: Final = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+LOCALTIME: Final = Path("/etc/localtime")
+
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A zone to show times in: its name for people, and its rules (None: those of this host)."""
+
+    name: str
+    rules: tzinfo | None = None
+
+
+UTC_ZONE: Final = Zone("UTC", UTC)
+
+
+def zone_here() -> Zone:
+    """The reader's zone: TZ where it is set, else this host's."""
+    named = os.environ.get("TZ", "").removeprefix(":")
+    if named:
+        return Zone(named.rpartition("zoneinfo/")[2])
+    try:
+        target = str(LOCALTIME.resolve())
+    except OSError:
+        target = ""
+    _, found, name = target.partition("/zoneinfo/")
+    if found:
+        return Zone("UTC" if name in {"Etc/UTC", "Etc/UCT", "UCT", "Zulu"} else name)
+    return Zone(datetime.now(UTC).astimezone().tzname() or "local time")
+
+
+def from_instant(instant: int) -> datetime:
+    """Microseconds since 1970 as a time in UTC; beyond the years 1 to 9999, the end of them."""
+    try:
+        return EPOCH + timedelta(microseconds=instant)
+    except OverflowError:
+        return LAST if instant > 0 else FIRST
+
+
+def read(text: str) -> datetime:
+    """A time as the server writes it (RFC 3339)."""
+    return datetime.fromisoformat(text)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time for programs, in UTC.
+
+    >>> rfc3339(datetime(2026, 11, 24, 8, 0, tzinfo=UTC))
+    '2026-11-24T08:00:00Z'
+    """
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def shown(moment: datetime, zone: Zone, now: datetime) -> str:
+    """A time for people: weekday, date, and time of day; the year where it is not this one.
+
+    >>> shown(datetime(2026, 11, 24, 8, 0, tzinfo=UTC), UTC_ZONE, datetime(2026, 1, 1, tzinfo=UTC))
+    'Tue 24 Nov 08:00:00'
+    """
+    try:
+        there = moment.astimezone(zone.rules)
+        year = now.astimezone(zone.rules).year
+    except (OverflowError, ValueError, OSError):
+        there, year = moment, 0  # at the ends of the calendar no zone has rules
+    day = f"{DAYS[there.weekday()]} {there.day:2} {MONTHS[there.month - 1]}"
+    return f"{day}{'' if there.year == year else f' {there.year}'} {there:%H:%M:%S}"
+
+
+def duration(seconds: float | None) -> str:
+    """How long something took, in two units at most.
+
+    >>> [duration(s) for s in (0.0123, 1.5, 42, 3661, 90_061, None)]
+    ['12ms', '1.5s', '42s', '1h01m', '1d01h', '']
+    """
+    if seconds is None:
+        return ""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds < 1:
+        return f"{math.floor(seconds * 1000)}ms"
+    if seconds < 10:
+        return f"{math.floor(seconds * 10) / 10:g}s"
+    whole = int(seconds)
+    for size, big, small, per in (
+        (86_400, "d", "h", 3600),
+        (3600, "h", "m", 60),
+        (60, "m", "s", 1),
+    ):
+        if whole >= size:
+            return f"{whole // size}{big}{whole % size // per:02}{small}"
+    return f"{whole}s"
+
+
+def size(count: int | None) -> str:
+    """Bytes for people.
+
+    >>> [size(n) for n in (0, 999, 20_480, 5 << 20)]
+    ['0 B', '999 B', '20.0 KiB', '5.0 MiB']
+    """
+    if count is None:
+        return ""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(amount) < 1024 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def when(text: str, now: datetime, zone: Zone) -> datetime:
+    """The time that a reader means: `2h` (ago), `today`, `yesterday`, `2026-11-24`,
+    `2026-11-24 08:00`, or RFC 3339. Without a zone it is the reader's.
+
+    Raises `UserError` that shows how it is written.
+
+    >>> when("2h", datetime(2026, 11, 24, 8, tzinfo=UTC), UTC_ZONE).hour
+    6
+    """
+    from libbarto.quantity import parse_duration
+
+    word = text.strip()
+    here = now.astimezone(zone.rules)
+    try:
+        if word == "now":
+            return now
+        if word in {"today", "yesterday"}:
+            return _midnight(here.date() - timedelta(days=word == "yesterday"), zone)
+        if _DATE.fullmatch(word):
+            return _midnight(date.fromisoformat(word), zone)
+        if _DATE.match(word):
+            moment = datetime.fromisoformat(word)
+            return moment if moment.tzinfo else _in_zone(moment, zone)
+        return now - timedelta(seconds=parse_duration(word))
+    except (ValueError, OverflowError) as error:
+        raise UserError(
+            f'"{text}" is not a time; write 2h (ago), today, yesterday, 2026-11-24, '
+            f'"2026-11-24 08:00" or 2026-11-24T08:00:00Z'
+        ) from error
+
+
+def _midnight(day: date, zone: Zone) -> datetime:
+    return _in_zone(datetime.combine(day, time()), zone)
+
+
+def _in_zone(moment: datetime, zone: Zone) -> datetime:
+    return moment.astimezone() if zone.rules is None else moment.replace(tzinfo=zone.rules)
