@@ -17,7 +17,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
+from websockets.asyncio.connection import Connection
 from websockets.exceptions import (
     ConnectionClosed as WebsocketsClosed,
 )
@@ -149,9 +150,9 @@ class WebSocketConnector:
 
 
 class WebSocketTransport:
-    """The client's end of a link, as `WebSocketConnector` makes it."""
+    """One end of a connection of `websockets`: the client's, as `WebSocketConnector` makes it."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._peer = _host_of(connection.remote_address)
         self._closing: tuple[int, str] | None = None
@@ -161,12 +162,12 @@ class WebSocketTransport:
 
     @property
     def peer(self) -> str:
-        """The server's address, without a port."""
+        """The peer's address, without a port."""
         return self._peer
 
     @property
     def subprotocol(self) -> str | None:
-        """What the server chose of what was offered."""
+        """What the ends agreed on."""
         return self._connection.subprotocol
 
     async def send(self, frame: bytes) -> None:

@@ -131,7 +131,7 @@ async def websockets_server() -> AsyncIterator[Place]:
     accepted: asyncio.Queue[Transport] = asyncio.Queue()
 
     async def hold(connection: ServerConnection) -> None:
-        accepted.put_nowait(WebSocketTransport(connection))  # type: ignore[arg-type]  # alike
+        accepted.put_nowait(WebSocketTransport(connection))
         await connection.wait_closed()
 
     async def admit(connection: ServerConnection, request: Request) -> Response | None:
