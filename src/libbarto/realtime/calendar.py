@@ -6,9 +6,10 @@ Instants are ints here, microseconds since 1970 in UTC, except where a name says
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
@@ -16,7 +17,7 @@ from libbarto.identity import netstrings
 from libbarto.realtime import changes, zones
 from libbarto.realtime.changes import BOTH, FIRST, SYSTEMD, Passes
 from libbarto.realtime.grammar import Parts, format_parts, parse
-from libbarto.realtime.search import Search
+from libbarto.realtime.search import DAY_US, Search
 from libbarto.realtime.units import DAY, DAY_FROM_END, UNITS, Field, Item, Random, Unit
 from libbarto.realtime.zones import EPOCH, SECOND_US, Zone
 
@@ -127,6 +128,15 @@ class Realtime:
         """
         search, _, home = self._ready or self._prepare()
         zone = home or zones.load(tz)
+        if moment.tzinfo is zone.tzinfo:  # the wall clock is at hand: no offset needed far from
+            since = moment - zone.epoch  # every change
+            day, time = since.days, since.seconds * SECOND_US + since.microseconds
+            wall = day * DAY_US + time
+            place = bisect_right(zone.edges, wall)
+            if not place & 1:
+                reading = search.after(day, time)
+                if reading < zone.edges[place]:
+                    return None if reading < 0 else zone.epoch + timedelta(0, 0, reading)
         found = changes.after(search, zone, _instant(moment), SYSTEMD, False)
         return None if found is None else zone.datetime(found[0], found[2])
 
@@ -146,7 +156,7 @@ class Realtime:
         zone = home or zones.load(tz)
         instant = _instant(moment)
         wall = instant + zone.offset_at(instant)
-        return search.after(wall - 1) == wall
+        return search.after(*divmod(wall - 1, DAY_US)) == wall
 
     def iterate(self, moment: datetime, tz: str = "UTC") -> Iterator[datetime]:
         """Every elapse strictly after the aware `moment`, one at a time."""

@@ -12,7 +12,7 @@ import enum
 from bisect import bisect_right
 from typing import Final, TypeAlias
 
-from libbarto.realtime.search import NEVER, Search
+from libbarto.realtime.search import DAY_US, NEVER, Search
 from libbarto.realtime.zones import Zone
 
 
@@ -50,7 +50,11 @@ def after(
     wall = instant + offsets[base_period]
     inside = bisect_right(edges, wall)  # odd: between two edges of one change
     stays = -1  # the change whose second pass we search
-    if inside & 1:
+    if not inside & 1:
+        found = search.after(*divmod(wall, DAY_US))
+        if found < edges[inside]:  # no change between base and answer
+            return None if found < 0 else (found, base_period, False)
+    else:
         change = inside >> 1
         if base_period > change:
             if passes is FIRST:
@@ -58,12 +62,12 @@ def after(
             else:
                 stays = change
         elif passes is BOTH:
-            found = search.after(wall)
+            found = search.after(*divmod(wall, DAY_US))
             if NEVER < found < edges[inside]:
                 return found, base_period, False
             wall, stays = edges[inside - 1] - 1, change
     while True:
-        found = search.after(wall)
+        found = search.after(*divmod(wall, DAY_US))
         if found < 0:
             return None
         place = bisect_right(edges, found)
@@ -87,7 +91,7 @@ def before(search: Search, zone: Zone, instant: int) -> Elapse | None:
     if inside & 1 and period > inside >> 1:
         wall = edges[inside]  # every first pass lies before every second one
     while True:
-        found = search.before(wall)
+        found = search.before(*divmod(wall, DAY_US))
         if found < 0:
             return None
         place = bisect_right(edges, found)

@@ -176,9 +176,11 @@ class Search:
             )
         return self._live
 
-    def after(self, wall: int) -> int:
-        """The first matching reading strictly after `wall`, or NEVER."""
-        day, time = divmod(wall, DAY_US)
+    def after(self, day: int, time: int) -> int:
+        """The first matching reading strictly after `time` (microseconds) on a day since 1970.
+
+        Returns microseconds since 1970-01-01 00:00 on the wall, or NEVER.
+        """
         year = bisect_right(YEAR_STARTS, day) - 1
         if year >= 0 and self._years >> year & 1:
             kind = YEAR_KINDS[year]
@@ -187,7 +189,7 @@ class Search:
                 days = self.days(kind)
             days >>= day - YEAR_STARTS[year]
             if days & 1 and time < self.last:
-                return wall - time + self._time_after(time)
+                return day * DAY_US + self._time_after(time)
             days >>= 1
             if days:
                 return (day + (days & -days).bit_length()) * DAY_US + self.first
@@ -211,9 +213,8 @@ class Search:
         minute += (minutes & -minutes).bit_length()
         return minute * MINUTE_US + self._first_second
 
-    def before(self, wall: int) -> int:
-        """The last matching reading strictly before `wall`, or NEVER."""
-        day, time = divmod(wall, DAY_US)
+    def before(self, day: int, time: int) -> int:
+        """The last matching reading strictly before `time` on a day, as `after` counts them."""
         year = bisect_right(YEAR_STARTS, day) - 1
         if year < 0:
             return NEVER
@@ -222,7 +223,7 @@ class Search:
             days = self.days(YEAR_KINDS[year]) & ((2 << offset) - 1)
             if days >> offset & 1:
                 if time > self.first:
-                    return wall - time + self._time_before(time)
+                    return day * DAY_US + self._time_before(time)
                 days ^= 1 << offset
             if days:
                 return (YEAR_STARTS[year] + days.bit_length() - 1) * DAY_US + self.last

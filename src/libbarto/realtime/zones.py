@@ -24,6 +24,7 @@ SECOND_US: Final = 1_000_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_INSTANT: Final = -2 * 86_400
 """Nothing elapses before 1970 on any wall, so earlier transitions do not matter (seconds)."""
+BEYOND: Final = 1 << 62
 LAST_YEAR: Final = 2201
 """Rules are expanded to here: nothing elapses after 2199 on any wall."""
 
@@ -34,7 +35,8 @@ class Zone:
     `starts[i]` is the instant of the i-th change, `offsets[i]` what holds before it, and
     `offsets[i + 1]` from it on. `edges` are wall clock readings: `edges[2 * i]` to
     `edges[2 * i + 1]` (end exclusive) does not exist or exists twice because of the i-th change.
-    So one bisect in `edges` tells the period of a reading, and whether it lies near a change.
+    So one bisect in `edges` tells the period of a reading, and whether it lies near a change. The
+    last edge is beyond every reading.
     """
 
     __slots__ = ("edges", "epoch", "name", "offsets", "starts", "tzinfo")
@@ -56,7 +58,7 @@ class Zone:
             offsets.append(after * SECOND_US)
         self.starts = tuple(starts)
         self.offsets = tuple(offsets)
-        self.edges = tuple(edges)
+        self.edges = (*edges, BEYOND)
         self.tzinfo = self._tzinfo(data)
         self.epoch = datetime(1970, 1, 1, tzinfo=self.tzinfo)
         """Midnight of 1970-01-01 on this zone's wall, to count readings from."""
