@@ -163,7 +163,7 @@ async def run(options: Options) -> None:
         worker.handle_signals()
         log.info(
             "bartoc is up",
-            extra={"name": options.name, "server": options.url, "state": str(options.state_dir)},
+            extra={"worker": options.name, "server": options.url, "state": str(options.state_dir)},
         )
         await worker.run()
         log.info("bartoc left")
