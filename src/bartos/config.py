@@ -10,6 +10,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from bartos.check import Report, check
+from bartos.plan import WorkerFacts
 from bartos.schedules import (
     DEFAULT_ZONE,
     MAIN_KEYS,
@@ -231,8 +233,9 @@ def load_all(
     *,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, object] | None = None,
+    more: Sequence[Path] = (),
 ) -> Configuration:
-    """Settings and schedules, whole.
+    """Settings and schedules, whole. `more` are files that are read as those of schedules.d are.
 
     Raises `InvalidConfig` with every fault of every file, `ConfigError` for one that cannot be
     read.
@@ -245,6 +248,7 @@ def load_all(
         faults += error.faults
     main = loaded.path if loaded is not None else main_file(path, environment)
     others = schedule_files(main)
+    others += [file for file in more if file.resolve() not in {it.resolve() for it in others}]
     documents, syntax = read_documents([main, *others] if loaded is None else others)
     timezone = None
     if loaded is not None:
@@ -294,3 +298,26 @@ def read_documents(paths: Sequence[Path]) -> tuple[list[toml_lines.Document], li
             faults.append(syntax_fault(error))
             documents.append(toml_lines.read(name, ""))
     return documents, faults
+
+
+def check_files(
+    path: Path | None = None,
+    more: Sequence[Path] = (),
+    *,
+    environment: Mapping[str, str] | None = None,
+    workers: Sequence[WorkerFacts] | None = None,
+    now: int | None = None,
+) -> Report:
+    """What `bartos check` says, offline: of bartos.toml and schedules.d, and of the files `more`.
+
+    `workers` are those that are known, if somebody could be asked; `now` is in microseconds.
+    Raises `ConfigError` for a file that cannot be read.
+    """
+    faults: list[Fault] = []
+    definitions: tuple[Definition, ...] = ()
+    try:
+        configuration = load_all(path, environment=environment, more=more)
+        definitions = configuration.definitions
+    except InvalidConfig as error:
+        faults += error.faults
+    return check(definitions, faults, workers, now)

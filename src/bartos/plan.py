@@ -12,38 +12,31 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bartos.schedules import Definition, definition_json
-from bartos.store.port import ScheduleRow, WorkerRow
+from bartos.store.port import ScheduleRow
 from libbarto.message.v2.schedule import SCHEDULE_SET, Schedule, ScheduleSet
 from libbarto.realtime import Realtime
 
-_OWN_WORDS: Final = ("os", "arch", "host")
-"""What a worker says of itself and selectors may ask for."""
 _BRAKE_FROM: Final = 10
 """Below so many schedules any number may go at once (DESIGN section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """What a plan has to know of a worker. `root` is None where nobody has said."""
+    """What a plan has to know of a worker: its own words are empty, `root` None, where unknown."""
 
     name: str
     uid: bytes
     labels: Mapping[str, str] = field(default_factory=dict)
-    capabilities: Mapping[str, str] = field(default_factory=dict)
+    os: str = ""
+    arch: str = ""
+    host: str = ""
     root: bool | None = None
-
-    @classmethod
-    def of(cls, row: WorkerRow) -> WorkerFacts:
-        """The facts that the store has. A worker says `user` among its capabilities."""
-        user = row.capabilities.get("user")
-        root = None if user is None else user == "root"
-        return cls(row.name, row.uid, row.labels, row.capabilities, root)
 
     @property
     def words(self) -> dict[str, str]:
-        """What selectors see: labels, and the worker's own word on os, arch and host."""
-        own = {key: value for key, value in self.capabilities.items() if key in _OWN_WORDS}
-        return {**own, **self.labels}
+        """What selectors see: its labels, and its own word on os, arch and host."""
+        own = {"os": self.os, "arch": self.arch, "host": self.host}
+        return {key: word for key, word in own.items() if word} | dict(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +75,7 @@ def refusals(definitions: Iterable[Definition], worker: WorkerFacts) -> list[Ref
 
 def _refused(definition: Definition, worker: WorkerFacts) -> str | None:
     if definition.run_as is not None and worker.root is False:
-        user = worker.capabilities.get("user", "another user")
-        return f'run_as = "{definition.run_as}" needs a bartoc that runs as root, not as {user}'
+        return f'run_as = "{definition.run_as}" needs a bartoc that runs as root, which it does not'
     return None
 
 

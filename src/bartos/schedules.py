@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
@@ -48,10 +48,18 @@ DEFAULT_SHELL: Final = ("/bin/sh", "-c")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a schedule is written: a file's name and a line, from 1."""
+    """Where a schedule is written: a file's name and a line, from 1.
+
+    `lines` has those of its keys and commands, as `("cmds", 0)`.
+    """
 
     file: str = ""
     line: int = 0
+    lines: Mapping[Path, int] = field(default_factory=dict, repr=False, compare=False)
+
+    def of(self, *path: str | int) -> Source:
+        """Where a key of the schedule stands; the schedule's own place if it has it elsewhere."""
+        return Source(self.file, self.lines.get(path, self.line))
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
@@ -525,7 +533,20 @@ def _read_one(value: Value, worker: str | None, defaults: Values, collected: _Co
         faults.append(Fault(whole.place, f"{subject}{message}", whole.file, whole.line))
 
     own = reading.values
-    here = Source(document.file, document.line(value.path))
+    here = Source(
+        document.file,
+        document.line(value.path),
+        {
+            path: document.line(own[path[:1]].path + path[1:])
+            for path in (
+                ("workers",),
+                ("run_as",),
+                ("script",),
+                *_items(table, "on_calendar", "cmds"),
+            )
+            if path[:1] in own
+        },
+    )
     if "source" in table:
         fault("source: no such key", "source")
     if ("offline_max",) in own:
@@ -571,6 +592,13 @@ def _read_one(value: Value, worker: str | None, defaults: Values, collected: _Co
         collected.faults += faults
     else:
         collected.definitions.append(built.settings)
+
+
+def _items(table: Mapping[str, object], *keys: str) -> Iterator[Path]:
+    """The paths of the items of lists."""
+    for key in keys:
+        value = table.get(key)
+        yield from ((key, index) for index in range(len(value) if isinstance(value, list) else 1))
 
 
 _TRIGGERS: Final = (
