@@ -20,6 +20,7 @@ from bartos.schedules import (
     read_schedules,
     syntax_fault,
 )
+from bartos.schedules import Loaded as Schedules
 from libbarto import toml_lines
 from libbarto.config import (
     FilePath,
@@ -240,6 +241,27 @@ def load_all(
     Raises `InvalidConfig` with every fault of every file, `ConfigError` for one that cannot be
     read.
     """
+    gathered = _gather(path, environment, flags, more)
+    if gathered.faults or gathered.loaded is None:
+        raise InvalidConfig(gathered.faults)
+    return Configuration(gathered.loaded, gathered.schedules.definitions, gathered.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    loaded: Loaded[Settings] | None
+    schedules: Schedules
+    files: tuple[Path, ...]
+    faults: tuple[Fault, ...]
+
+
+def _gather(
+    path: Path | None,
+    environment: Mapping[str, str] | None,
+    flags: Mapping[str, object] | None,
+    more: Sequence[Path],
+) -> _Gathered:
+    """Read everything, and find all that is wrong with it."""
     faults: list[Fault] = []
     loaded: Loaded[Settings] | None = None
     try:
@@ -255,11 +277,9 @@ def load_all(
         documents = [loaded.document, *documents]
         timezone = loaded.settings.timezone
     schedules = read_schedules(documents, timezone=timezone)
-    faults += [*syntax, *schedules.faults]
-    if faults or loaded is None:
-        # What both readers of bartos.toml find is said once.
-        raise InvalidConfig(dict.fromkeys(faults))
-    return Configuration(loaded, schedules.definitions, (main, *others))
+    # What both readers of bartos.toml find is said once.
+    faults = list(dict.fromkeys([*faults, *syntax, *schedules.faults]))
+    return _Gathered(loaded, schedules, (main, *others), tuple(faults))
 
 
 def main_file(path: Path | None, environment: Mapping[str, str] | None = None) -> Path:
@@ -301,23 +321,26 @@ def read_documents(paths: Sequence[Path]) -> tuple[list[toml_lines.Document], li
 
 
 def check_files(
-    path: Path | None = None,
-    more: Sequence[Path] = (),
+    files: Sequence[Path] = (),
     *,
+    path: Path | None = None,
     environment: Mapping[str, str] | None = None,
     workers: Sequence[WorkerFacts] | None = None,
     now: int | None = None,
 ) -> Report:
-    """What `bartos check` says, offline: of bartos.toml and schedules.d, and of the files `more`.
+    """What `bartos check [FILE…]` says, offline: of bartos.toml and schedules.d, or of `files`.
 
-    `workers` are those that are known, if somebody could be asked; `now` is in microseconds.
-    Raises `ConfigError` for a file that cannot be read.
+    Of `files`, those in a directory schedules.d, and all but the first of the others, are read as
+    files of schedules; that first is read as bartos.toml, unless `path` is. `workers` are those
+    that are known, if somebody could be asked; `now` is in microseconds. Raises `ConfigError` for
+    a file that cannot be read.
     """
-    faults: list[Fault] = []
-    definitions: tuple[Definition, ...] = ()
-    try:
-        configuration = load_all(path, environment=environment, more=more)
-        definitions = configuration.definitions
-    except InvalidConfig as error:
-        faults += error.faults
-    return check(definitions, faults, workers, now)
+    main, more = path, list(files)
+    if main is None:
+        main = next((file for file in files if file.absolute().parent.name != "schedules.d"), None)
+        more = [file for file in files if file is not main]
+    if main is None and more:
+        beside = more[0].absolute().parent.parent / f"{PROGRAM}.toml"
+        main = beside if beside.exists() else None
+    gathered = _gather(main, environment, None, more)
+    return check(gathered.schedules.sound, gathered.faults, workers, now)

@@ -350,6 +350,8 @@ class Loaded:
 
     definitions: tuple[Definition, ...] = ()
     faults: tuple[Fault, ...] = ()
+    sound: tuple[Definition, ...] = ()
+    """Those without a fault of their own, also where others have one: to be judged, not used."""
 
     def require(self) -> tuple[Definition, ...]:
         """The definitions. Raises `InvalidConfig` with every fault there is."""
@@ -406,9 +408,10 @@ def read_schedules(documents: Sequence[Document], *, timezone: str | None = None
         for value, name in _tables(document, collected):
             _read_one(value, name, defaults, collected)
     _no_doubles(collected)
+    sound = tuple(collected.definitions)
     if collected.faults:
-        return Loaded((), tuple(InvalidConfig(collected.faults).faults))
-    return Loaded(tuple(collected.definitions))
+        return Loaded((), InvalidConfig(collected.faults).faults, sound)
+    return Loaded(sound, (), sound)
 
 
 def _defaults(document: Document, collected: _Collected, *, main: bool) -> Values:
