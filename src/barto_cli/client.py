@@ -245,6 +245,11 @@ class Client:
     # -- where, and who ---------------------------------------------------------------------------
 
     @property
+    def config_file(self) -> str:
+        """The configuration that was read, or would have been."""
+        return self._target.config_file
+
+    @property
     def place(self) -> str:
         """What is connected to, for messages."""
         found = self._socket()

@@ -1,0 +1,430 @@
+"""barto-cli: the operator's command line. Which commands and options are there?
+
+Everything that takes time to import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from barto_cli.render import Format
+from libbarto.errors import BartoError, UserError
+
+if TYPE_CHECKING:
+    from barto_cli.given import Given
+
+ERROR: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="barto-cli",
+    help="See and steer what barto runs on your hosts.",
+    epilog="Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 server unreachable; "
+    "4 refused; 5 no such thing; 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=HELP,
+)
+worker = typer.Typer(
+    help="The hosts that run things.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings=HELP,
+)
+app.add_typer(worker, name="worker")
+
+
+class UpdateKindName(enum.StrEnum):
+    """Whose output `updates` reads."""
+
+    APT = "apt"
+    PACMAN = "pacman"
+    CACHYOS = "cachyos"
+    GARUDA = "garuda"
+
+
+Output = Annotated[
+    Format | None,
+    typer.Option("-o", "--output", help="Write a table for people, or a form for programs."),
+]
+Utc = Annotated[bool, typer.Option("--utc", help="Show times in UTC, not in your zone.")]
+Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="Runs at most, the newest.")]
+RunsShown = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Runs at most.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, or @last.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What was said before the command."""
+
+    config: Path | None = None
+    output: Format | None = None
+    utc: bool = False
+    verbose: int = 0
+    quiet: int = 0
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from libbarto.build_info import build_info
+
+        build = build_info()
+        typer.echo(f"barto-cli {build.version} ({build.commit[:12]}, {build.commit_date})")
+        raise typer.Exit
+
+
+@app.callback()
+def flags(
+    context: typer.Context,
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Say what is read and asked.")
+    ] = 0,
+    quiet: Annotated[
+        int, typer.Option("-q", "--quiet", count=True, help="Only the answer, no remarks.")
+    ] = 0,
+    enable_std_output: Annotated[
+        bool, typer.Option("-e", "--enable-std-output", help="Of barto 1.x; has no effect.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("-c", "--config", "--config-absolute-path", help="Read this file."),
+    ] = None,
+    tracing: Annotated[
+        Path | None,
+        typer.Option("-t", "--tracing-absolute-path", help="Of barto 1.x; has no effect."),
+    ] = None,
+    output: Output = None,
+    utc: Utc = False,
+    version: Annotated[
+        bool,
+        typer.Option("-V", "--version", callback=_version, is_eager=True, help="Say it and end."),
+    ] = False,
+) -> None:
+    """See and steer what barto runs on your hosts."""
+    if verbose and quiet:
+        raise typer.BadParameter("-v and -q exclude one another")
+    context.obj = Flags(config, output, utc, verbose, quiet)
+
+
+@contextlib.contextmanager
+def given_by(context: typer.Context, output: Format | None, utc: bool) -> Iterator[Given]:
+    """What a command needs, made from its options and those before it.
+
+    A reader of our output that has gone (`| head`) ends the command, and is no error.
+    """
+    from barto_cli.client import Client
+    from barto_cli.given import Given, screen_of
+    from barto_cli.target import find_target
+
+    said = context.ensure_object(Flags)
+    target = find_target(said.config, os.environ)
+    client = Client(target)
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        # A locale that lacks a character is no reason to fail.
+        out.reconfigure(errors="backslashreplace")
+    try:
+        given = Given(
+            client=client,
+            form=output or said.output or Format.TABLE,
+            screen=screen_of(out, utc=utc or said.utc),
+            out=out,
+            err=sys.stderr,
+            ask=sys.stdin.isatty(),
+            quiet=bool(said.quiet),
+        )
+        if said.verbose:
+            given.note(f"configuration {target.config_file}; server {client.place}")
+        yield given
+        out.flush()
+    except BrokenPipeError:
+        # Python would complain once more when it closes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    finally:
+        client.close()
+
+
+# -- the history ----------------------------------------------------------------------------------
+
+
+@app.command()
+def runs(
+    context: typer.Context,
+    worker: Annotated[
+        str | None, typer.Option("-w", "--worker", help="Only of this worker.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option("-s", "--schedule", help="Only of this schedule.")
+    ] = None,
+    verdict: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only with this verdict: ok, failed, timed_out, cancelled, skipped, missed, "
+            "interrupted, lost. May be given more than once."
+        ),
+    ] = None,
+    running: Annotated[bool, typer.Option("--running", help="Only what runs now.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Only planned for this time or later: 2h (ago), today, 2026-11-24, RFC 3339."
+        ),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only planned before this time.")] = None,
+    limit: Limit = 20,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Show the history: what ran when and where, how it ended, and what did not run and why."""
+    from barto_cli.commands import history
+
+    with given_by(context, output, utc) as given:
+        history.runs(
+            given,
+            worker=worker,
+            schedule=schedule,
+            verdicts=verdict or (),
+            running=running,
+            since=since,
+            until=until,
+            limit=limit,
+        )
+
+
+@app.command()
+def show(context: typer.Context, run: Run, output: Output = None, utc: Utc = False) -> None:
+    """Show all about one run, and how each of its steps ended."""
+    from barto_cli.commands import history
+
+    with given_by(context, output, utc) as given:
+        history.show(given, run)
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    run: Run,
+    stdout_only: Annotated[
+        bool, typer.Option("--stdout-only", help="Only what went to stdout.")
+    ] = False,
+    stderr_only: Annotated[
+        bool, typer.Option("--stderr-only", help="Only what went to stderr.")
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The very bytes on a terminal, too; they may harm it.")
+    ] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Print what a run printed, byte for byte, both streams in the order in which they came."""
+    from barto_cli.commands import history
+
+    if stdout_only and stderr_only:
+        raise typer.BadParameter("--stdout-only and --stderr-only exclude one another")
+    stream = "stdout" if stdout_only else "stderr" if stderr_only else "both"
+    with given_by(context, output, utc) as given:
+        history.logs(given, run, stream=stream, raw=raw)
+
+
+# -- the commands of barto 1.x --------------------------------------------------------------------
+
+
+@app.command()
+def info(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("-j", "--json", help="As one JSON object.")] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Say version, commit, Python, store and files of the server and of this client."""
+    from barto_cli.commands import fleet
+
+    with given_by(context, output, utc) as given:
+        fleet.info(given, as_json=as_json)
+
+
+@app.command()
+def clients(
+    context: typer.Context,
+    versions: Annotated[
+        bool, typer.Option("--versions", help="Only which barto each of them runs.")
+    ] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """List the workers that the server knows."""
+    from barto_cli.commands import fleet
+
+    with given_by(context, output, utc) as given:
+        fleet.clients(given, versions=versions)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    name: Annotated[str, typer.Option("-n", "--name", help="The worker.")],
+    cmd_name: Annotated[
+        str | None,
+        typer.Option("-c", "--cmd-name", "--cmd-name-opt", help="The schedule."),
+    ] = None,
+    limit: RunsShown = 100,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """List the schedules that a worker has run; with -c, that one's runs and all they printed."""
+    from barto_cli.commands import printed
+
+    with given_by(context, output, utc) as given:
+        printed.listed(given, name, cmd_name, limit)
+
+
+@app.command()
+def failed(
+    context: typer.Context, limit: RunsShown = 100, output: Output = None, utc: Utc = False
+) -> None:
+    """List the runs that did not end ok, newest first."""
+    from barto_cli.commands import printed
+
+    with given_by(context, output, utc) as given:
+        printed.failed(given, limit)
+
+
+@app.command()
+def cmd(
+    context: typer.Context,
+    cmd_name: Annotated[str, typer.Argument(metavar="CMD", help="The schedule.")],
+    limit: RunsShown = 100,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Show the runs of a schedule on every worker, and all they printed."""
+    from barto_cli.commands import printed
+
+    with given_by(context, output, utc) as given:
+        printed.cmd(given, cmd_name, limit)
+
+
+@app.command()
+def query(
+    context: typer.Context,
+    query: Annotated[str, typer.Option("-q", "--query", metavar="SQL", help="One SELECT.")],
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Ask the server's database: one SELECT that can only read, bounded in rows and time."""
+    from barto_cli.commands import upkeep
+
+    with given_by(context, output, utc) as given:
+        upkeep.query(given, query)
+
+
+@app.command()
+def cleanup(
+    context: typer.Context,
+    older_than: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Drop what ended longer ago than this: 7d, 12h."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Apply the retention now; with --older-than, drop more, after showing how much."""
+    from barto_cli.commands import upkeep
+
+    with given_by(context, output, utc) as given:
+        upkeep.cleanup(given, older_than=older_than, yes=yes, dry_run=dry_run)
+
+
+@app.command()
+def updates(
+    context: typer.Context,
+    name: Annotated[str, typer.Option("-n", "--name", help="The worker.")],
+    update_kind: Annotated[
+        UpdateKindName, typer.Option("-u", "--update-kind", help="Whose output it is.")
+    ],
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """List the packages that a worker's newest update check named."""
+    from barto_cli.commands import upkeep
+
+    with given_by(context, output, utc) as given:
+        upkeep.updates(given, name, update_kind)
+
+
+# -- workers --------------------------------------------------------------------------------------
+
+
+@worker.command("add")
+def worker_add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the worker is to be called.")],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A label. May be given more than once."),
+    ] = None,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Print the line to run on the host that is to be a worker."""
+    from barto_cli.commands import fleet
+
+    with given_by(context, output, utc) as given:
+        fleet.worker_add(given, name, label or ())
+
+
+@worker.command("list")
+def worker_list(context: typer.Context, output: Output = None, utc: Utc = False) -> None:
+    """List the workers: whether they are here, their clocks, their labels."""
+    from barto_cli.commands import fleet
+
+    with given_by(context, output, utc) as given:
+        fleet.worker_list(given)
+
+
+# -- the program ----------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, and return its exit code (DESIGN section 9)."""
+    program = Path(sys.argv[0]).name if arguments is None else "barto-cli"
+    try:
+        ended = app(arguments, prog_name=program, standalone_mode=False)
+    except typer.TyperException as error:
+        return _usage(program, error)
+    except BartoError as error:
+        code = USAGE if isinstance(error, UserError) else getattr(error, "exit_code", ERROR)
+        sys.stderr.write(f"{program}: {error}\n")
+        return int(code)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\n")
+        return INTERRUPTED
+    return ended if isinstance(ended, int) else 0
+
+
+def _usage(program: str, error: typer.TyperException) -> int:
+    message = error.format_message()
+    where = getattr(getattr(error, "ctx", None), "command_path", program)
+    if message:
+        sys.stderr.write(f"{program}: {message}\nTry '{where} --help'.\n")
+    return USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

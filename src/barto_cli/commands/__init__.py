@@ -1,0 +1,1 @@
+"""The commands: each asks the server something, and says what it heard."""

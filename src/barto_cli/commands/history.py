@@ -1,0 +1,273 @@
+"""What ran, what did not, and what it printed: `runs`, `show` and `logs`."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from barto_cli import times
+from barto_cli.client import USAGE, Failure
+from barto_cli.given import Given
+from barto_cli.render import (
+    COLOURS,
+    Column,
+    Format,
+    Listing,
+    Row,
+    Screen,
+    plain,
+    safe_lines,
+    short_ids,
+    table,
+)
+
+PAGE: Final = 1000
+NOT_RUN: Final = frozenset({"skipped", "missed", "lost"})
+
+RUN_KEYS: Final = (
+    *("id", "slot", "worker", "schedule", "verdict", "reason", "exit_code", "signal"),
+    *("claimed", "started", "ended", "seconds", "late_seconds", "attempt", "kind", "complete"),
+    *("stdout_bytes", "stderr_bytes", "cut_bytes", "cut_lines", "version", "count", "last_slot"),
+)
+
+
+# -- runs -----------------------------------------------------------------------------------------
+
+
+def runs(
+    given: Given,
+    *,
+    worker: str | None,
+    schedule: str | None,
+    verdicts: Sequence[str],
+    running: bool,
+    since: str | None,
+    until: str | None,
+    limit: int,
+) -> None:
+    """The history, newest planned start first; what did not run is part of it."""
+    now, zone = given.screen.now, given.screen.zone
+    query: dict[str, object] = {
+        "worker": worker,
+        "schedule": schedule,
+        "verdict": list(verdicts) or None,
+        "since": None if since is None else times.rfc3339(times.when(since, now, zone)),
+        "until": None if until is None else times.rfc3339(times.when(until, now, zone)),
+    }
+    rows = list(_runs(given, query | {"running": "true" if running else None}, limit))
+    if not running and (not verdicts or NOT_RUN & set(verdicts)):
+        answer = given.client.get("/api/v1/ranges", query | {"limit": min(limit, PAGE)})
+        rows += [_range_row(one) for one in answer["ranges"]]
+        rows.sort(key=lambda row: times.read(str(row["last_slot"])), reverse=True)
+    rows = rows[:limit]
+    given.emit(Listing(run_columns(given.screen, rows), rows, RUN_KEYS))
+    if not rows and given.for_people:
+        given.note("nothing ran that fits")
+
+
+def _runs(given: Given, query: Mapping[str, object], limit: int) -> Iterator[Row]:
+    cursor = None
+    while limit > 0:
+        page = given.client.get(
+            "/api/v1/runs", {**query, "limit": min(limit, PAGE), "cursor": cursor}
+        )
+        for run in page["runs"]:
+            yield {**run, "count": 1, "last_slot": run["slot"]}
+        limit -= len(page["runs"])
+        cursor = page["next"]
+        if cursor is None:
+            return
+
+
+def _range_row(one: Mapping[str, Any]) -> Row:
+    return {
+        **dict.fromkeys(RUN_KEYS),
+        "slot": one["first"],
+        "last_slot": one["last"],
+        "count": one["count"],
+        "worker": one["worker"],
+        "schedule": one["schedule"],
+        "verdict": one["verdict"],
+        "reason": one["reason"],
+    }
+
+
+def run_columns(screen: Screen, rows: Sequence[Row]) -> list[Column]:
+    """The columns of a table of runs."""
+    ids = short_ids(str(row["id"]) for row in rows if row.get("id"))
+    return [
+        Column("slot", f"WHEN ({screen.zone.name})", lambda row: _when(screen, row), least=None),
+        Column("worker", "WORKER", useful=3),
+        Column("schedule", "SCHEDULE", useful=4, least=12),
+        Column("verdict", "VERDICT", outcome, useful=2, least=14, colour=_colour),
+        Column("seconds", "DURATION", _took, right=True, least=None),
+        Column("id", "RUN", lambda row: ids.get(str(row.get("id")), ""), least=None),
+    ]
+
+
+def _when(screen: Screen, row: Row) -> str:
+    first = screen.time(times.read(str(row["slot"])))
+    if row.get("last_slot") in {None, row["slot"]}:
+        return first
+    return f"{first} to {screen.time(times.read(str(row['last_slot'])))}"
+
+
+def _took(row: Row) -> str:
+    seconds = row.get("seconds")
+    return times.duration(seconds) if isinstance(seconds, float | int) else ""
+
+
+def _colour(row: Row) -> str | None:
+    return COLOURS.get(str(row.get("verdict") or "running"))
+
+
+def outcome(row: Row) -> str:
+    """How a run ended, in words: `failed, exit 77`, `missed 3 times: worker was away`."""
+    verdict = row.get("verdict")
+    words = "running" if verdict is None else plain(verdict).replace("_", " ")
+    if (count := row.get("count")) not in {None, 1}:
+        words += f" {count} times"
+    if row.get("signal") is not None:
+        words += f", {signal_name(row['signal'])}"
+    elif row.get("exit_code") not in {None, 0}:
+        words += f", exit {row['exit_code']}"
+    reason = plain(row.get("reason"))
+    return f"{words}: {reason}" if reason else words
+
+
+def signal_name(number: object) -> str:
+    """A signal as people know it: SIGKILL for 9."""
+    import signal
+
+    try:
+        return signal.Signals(int(str(number))).name
+    except ValueError:
+        return f"signal {number}"
+
+
+# -- show -----------------------------------------------------------------------------------------
+
+
+def show(given: Given, run: str) -> None:
+    """All about one run, and how its steps ended."""
+    found = given.client.get(_path(run))
+    if not given.for_people:
+        given.emit(Listing((), [found], (*RUN_KEYS[:-2], "steps")))
+        return
+    given.write(_about(given.screen, found))
+
+
+def _about(screen: Screen, run: Mapping[str, Any]) -> Iterator[str]:
+    def moment(key: str) -> str:
+        return screen.time(times.read(run[key])) if run[key] else ""
+
+    late = run["late_seconds"]
+    facts = [
+        ("run", plain(run["id"])),
+        ("schedule", plain(run["schedule"])),
+        ("worker", plain(run["worker"])),
+        ("verdict", screen.paint(outcome(run), _colour(run))),
+        ("planned", f"{moment('slot')} ({screen.zone.name})"),
+        ("claimed", moment("claimed") + (f", {times.duration(late)} late" if late >= 1 else "")),
+        ("started", moment("started")),
+        ("ended", moment("ended")),
+        ("duration", times.duration(run["seconds"])),
+        ("attempt", plain(run["attempt"])),
+        ("output", _printed(run)),
+    ]
+    for title, text in facts:
+        if text:
+            yield f"{screen.paint(f'{title:>9}', '2')}  {text}"
+    if run["steps"]:
+        yield ""
+        columns = [
+            Column("step", "STEP", right=True, least=None),
+            Column("ended_as", "ENDED", least=None),
+            Column("seconds", "DURATION", _took, right=True, least=None),
+            Column("command", "COMMAND", useful=1),
+        ]
+        steps = [{**step, "ended_as": _step_end(step)} for step in run["steps"]]
+        yield from table(columns, steps, screen)
+
+
+def _printed(run: Mapping[str, Any]) -> str:
+    text = f"{times.size(run['stdout_bytes'])} stdout, {times.size(run['stderr_bytes'])} stderr"
+    if run["cut_bytes"]:
+        text += f", of which {times.size(run['cut_bytes'])} were cut"
+    if not run["complete"]:
+        text += ", not all here yet" if run["verdict"] else ", so far"
+    return text
+
+
+def _step_end(step: Mapping[str, Any]) -> str:
+    if step["exit_code"] is not None:
+        return f"exit {step['exit_code']}"
+    if step["signal"] is not None:
+        return signal_name(step["signal"])
+    return plain(step["reason"]) or "end not seen"
+
+
+# -- logs -----------------------------------------------------------------------------------------
+
+
+def logs(given: Given, run: str, *, stream: str, raw: bool) -> None:
+    """What a run printed: the very bytes where they go to a file or a pipe, and harmless text
+    where they go to a terminal; what is missing is said beside it."""
+    if given.form in {Format.JSON, Format.JSONL, Format.CSV}:
+        keys = ("step", "stream", "at", "text", "base64")
+        given.emit(Listing((), _segments(given, run, stream), keys))
+        return
+    with given.client.open(f"{_path(run)}/output", {"stream": stream}) as body:
+        if given.screen.terminal and not raw:
+            _show(given, body.pieces)
+        else:
+            given.out.flush()
+            for piece in body.pieces:
+                given.raw.write(piece)
+                given.raw.flush()
+    given.note(_missing(body.headers))
+
+
+def _show(given: Given, pieces: Iterator[bytes]) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    held = ""
+    for piece in pieces:
+        text = held + decoder.decode(piece)
+        # A carriage return is harmless before a line feed only, which may be in the next piece.
+        held = "\r" if text.endswith("\r") else ""
+        given.out.write(safe_lines(text.removesuffix("\r")))
+        given.out.flush()
+    given.out.write(safe_lines(held + decoder.decode(b"", final=True)))
+    given.out.flush()
+
+
+def _missing(headers: Mapping[str, str]) -> str:
+    said = []
+    if headers.get("barto-running") == "true":
+        said.append("it still runs, and this is what it has printed so far")
+    elif headers.get("barto-complete") != "true":
+        said.append("not all that it printed is here")
+    cut = int(headers.get("barto-cut-bytes", "0") or 0)
+    if cut:
+        lines = headers.get("barto-cut-lines", "0")
+        said.append(f"{cut} bytes ({lines} lines) were cut because of output_max")
+    return f"run {headers.get('barto-run', '')}: {'; '.join(said)}" if said else ""
+
+
+def _segments(given: Given, run: str, stream: str) -> Iterator[Row]:
+    after: object = -1
+    path = f"{_path(run)}/output.json"
+    while after is not None:
+        page = given.client.get(path, {"after": after})
+        for segment in page["segments"]:
+            if stream in {"both", segment["stream"]}:
+                yield segment
+        after = page["next"]
+
+
+def _path(run: str) -> str:
+    if not run:
+        raise Failure(USAGE, "which run? Give an id, its beginning, or @last")
+    return f"/api/v1/runs/{quote(run, safe='@')}"

@@ -1,0 +1,90 @@
+"""What is a command given? The server, the form of what it writes, and where it writes it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO, Final, TextIO
+
+from barto_cli import times
+from barto_cli.client import Client
+from barto_cli.render import Format, Listing, Screen, lines_of, safe
+
+BATCH: Final = 200
+"""Lines that are written together, where they come quickly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A command's surroundings. `out` takes the answer, `err` what is for people beside it."""
+
+    client: Client
+    form: Format
+    screen: Screen
+    out: TextIO
+    err: TextIO
+    ask: bool
+    quiet: bool = False
+
+    def emit(self, listing: Listing) -> None:
+        """Write rows in the form that was asked for."""
+        self.write(lines_of(listing, self.form, self.screen))
+
+    def write(self, lines: Iterable[str]) -> None:
+        """Write lines as they come."""
+        for batch in _batches(lines):
+            self.out.write(batch)
+        self.out.flush()
+
+    def note(self, text: str) -> None:
+        """Tell people something that is not part of the answer."""
+        if text and not self.quiet:
+            self.out.flush()
+            self.err.write(f"{safe(text)}\n")
+            self.err.flush()
+
+    def agreed(self, question: str) -> bool:
+        """Whether the person at the keyboard says yes; anything else is a no."""
+        self.out.flush()
+        self.err.write(f"{question} [y/N] ")
+        self.err.flush()
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+    @property
+    def raw(self) -> BinaryIO:
+        """Where bytes go as they are."""
+        return self.out.buffer
+
+    @property
+    def for_people(self) -> bool:
+        """Whether the answer is a table, and so may be more than rows."""
+        return self.form is Format.TABLE
+
+
+def _batches(lines: Iterable[str]) -> Iterator[str]:
+    held: list[str] = []
+    for line in lines:
+        held.append(line)
+        if len(held) == BATCH:
+            yield "\n".join(held) + "\n"
+            held.clear()
+    if held:
+        yield "\n".join(held) + "\n"
+
+
+def screen_of(out: TextIO, *, utc: bool) -> Screen:
+    """What `out` is like: a terminal has a width, and colours unless NO_COLOR (no-color.org) is
+    set or it is a dumb one."""
+    terminal = out.isatty()
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Screen(
+        zone=times.UTC_ZONE if utc else times.zone_here(),
+        now=datetime.now(UTC),
+        terminal=terminal,
+        width=shutil.get_terminal_size().columns if terminal else None,
+        colour=colour,
+    )
