@@ -7,6 +7,7 @@ message needs no strategy written for it.
 from __future__ import annotations
 
 import enum
+import functools
 import types
 import typing
 import uuid
@@ -43,8 +44,19 @@ SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
-def values_of(type_: Any, *, unknown: bool = True) -> st.SearchStrategy[Any]:
-    """Values that the codec can write for `type_`; with `unknown` also variants nobody knows."""
+DEEPEST = 2
+"""How often a struct may contain itself, so that recursive values stay small."""
+
+
+@functools.cache
+def values_of(
+    type_: Any, *, unknown: bool = True, within: tuple[type, ...] = ()
+) -> st.SearchStrategy[Any]:
+    """Values that the codec can write for `type_`; with `unknown` also variants nobody knows.
+
+    `within` are the structs around it.
+    """
+    of = functools.partial(values_of, unknown=unknown, within=within)
     if typing.get_origin(type_) is Annotated:
         base, *marks = typing.get_args(type_)
         for mark in marks:
@@ -54,29 +66,29 @@ def values_of(type_: Any, *, unknown: bool = True) -> st.SearchStrategy[Any]:
                 case Fixed(size) if base is bytes:
                     return st.binary(min_size=size, max_size=size)
                 case Variants():
-                    return _variants(base, mark, unknown=unknown)
+                    return _variants(base, mark, unknown=unknown, within=within)
                 case Mapped() | Fixed() | Framed() | Tag():
-                    return values_of(base, unknown=unknown)
-        return values_of(base, unknown=unknown)
+                    return of(base)
+        return of(base)
     if type_ in SIMPLE:
         return SIMPLE[type_]
     if isinstance(type_, type) and issubclass(type_, Struct):
-        return st.deferred(lambda: _structs(type_, unknown=unknown))
+        return _structs(type_, unknown=unknown, within=within)
     if isinstance(type_, type) and issubclass(type_, enum.Enum):
         return st.sampled_from(list(type_))
     parts = typing.get_args(type_)
     match typing.get_origin(type_):
         case types.UnionType | typing.Union:
             inner = next(part for part in parts if part is not type(None))
-            return st.none() | values_of(inner, unknown=unknown)
+            return st.none() | of(inner)
         case kind if kind is list:
-            return st.lists(values_of(parts[0], unknown=unknown), max_size=4)
+            return _lists(of(parts[0]))
         case kind if kind is tuple and parts[1:] == (...,):
-            return st.lists(values_of(parts[0], unknown=unknown), max_size=4).map(tuple)
+            return _lists(of(parts[0])).map(tuple)
         case kind if kind is tuple:
-            return st.tuples(*(values_of(part, unknown=unknown) for part in parts))
+            return st.tuples(*(of(part) for part in parts))
         case kind if kind is dict:
-            key, value = (values_of(part, unknown=unknown) for part in parts)
+            key, value = (of(part) for part in parts)
             return st.dictionaries(key, value, max_size=4)
     raise TypeError(f"no strategy for {type_}")
 
@@ -93,16 +105,27 @@ def _numbers(mark: Number | FixedInt) -> st.SearchStrategy[Any]:
     return st.sampled_from([n for n in edges if n <= high]) | st.integers(low, high)
 
 
-def _structs(kind: type[Struct], *, unknown: bool) -> st.SearchStrategy[Any]:
+def _lists(items: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.just([]) if items.is_empty else st.lists(items, max_size=4)
+
+
+def _structs(
+    kind: type[Struct], *, unknown: bool, within: tuple[type, ...]
+) -> st.SearchStrategy[Any]:
+    if within.count(kind) > DEEPEST:
+        return st.nothing()
+    of = functools.partial(values_of, unknown=unknown, within=(*within, kind))
     hints = typing.get_type_hints(kind, include_extras=True)
-    fields = {name: values_of(hints[name], unknown=unknown) for name in kind.__struct_fields__}
+    fields = {name: of(hints[name]) for name in kind.__struct_fields__}
     return st.builds(kind, **fields)
 
 
-def _variants(base: Any, mark: Variants, *, unknown: bool) -> st.SearchStrategy[Any]:
+def _variants(
+    base: Any, mark: Variants, *, unknown: bool, within: tuple[type, ...]
+) -> st.SearchStrategy[Any]:
     union = typing.get_origin(base) in (types.UnionType, typing.Union)
     kinds = typing.get_args(base) if union else (base,)
-    known = st.one_of([values_of(kind, unknown=unknown) for kind in kinds])
+    known = st.one_of([values_of(kind, unknown=unknown, within=within) for kind in kinds])
     if not (mark.extensible and unknown):
         return known
     first = max(mark.tags.values() if mark.tags else range(len(kinds))) + 1

@@ -33,14 +33,15 @@ import functools
 import itertools
 import operator
 import re
+import reprlib
 import struct
 import types
 import typing
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Generic, TypeVar, overload
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, overload
 
 import msgspec
 
@@ -82,7 +83,7 @@ class Fixed:
 class Tag:
     """How wide an enum's number is: `u32` (a varint) or `u8` (one raw byte)."""
 
-    width: str
+    width: Literal["u8", "u32"]
 
 
 class Framed:
@@ -117,7 +118,7 @@ class Variants:
     def __init__(
         self,
         *,
-        tag: str = "u32",
+        tag: Literal["u8", "u32"] = "u32",
         extensible: bool = False,
         tags: Mapping[type[Struct], int] | None = None,
     ) -> None:
@@ -343,7 +344,8 @@ class _Source:
 
 
 def _path(path: Sequence[str]) -> str:
-    return "".join(path).removeprefix(".") or "value"
+    text = "".join(path).removeprefix(".")
+    return text if text and text[0] != "[" else f"value{text}"
 
 
 class _Fault(ValueError):
@@ -653,8 +655,7 @@ class _Enum(_Wire):
             for position, member in enumerate(kind)
         }
         self.numbers = {member: number for number, member in self.members.items()}
-        for value in self.members:
-            number.write(value, _Sink(0))
+        _check_numbers(kind, number, self.members)
 
     def write(self, value: Any, sink: _Sink) -> None:
         if type(value) is not self.kind:
@@ -816,7 +817,7 @@ class _Map(_Wire):
             raise sink.fail("the keys cannot be put in order") from error
         sink.data += _varint(len(pairs))
         for key, item in pairs:
-            sink.path.append(f"[{key!r}]")
+            sink.path.append(f"[{reprlib.repr(key)}]")
             self.key.write(key, sink)
             self.value.write(item, sink)
             sink.path.pop()
@@ -830,7 +831,7 @@ class _Map(_Wire):
             key = self.key.read(source)
             if source.dialect.canonical and items and not last < key:
                 raise source.fail("the keys do not ascend", at)
-            source.path[-1] = f"[{key!r}]"
+            source.path[-1] = f"[{reprlib.repr(key)}]"
             items[key] = self.value.read(source)
             source.path.pop()
             last = key
@@ -953,7 +954,10 @@ class _Record(_Wire):
                 elif name not in self.defaults:
                     raise source.fail("the field is missing")
                 source.path.pop()
-        return self.kind(**values)
+        try:
+            return self.kind(**values)
+        except (TypeError, ValueError) as error:  # of a check of the struct's own
+            raise source.fail(str(error)) from error
 
     @functools.cached_property
     def defaults(self) -> frozenset[str]:
@@ -980,6 +984,9 @@ class _Record(_Wire):
     def emit_write_fields(self, code: _Code, value: str) -> _Parts:
         if self.is_function(code):
             return [f"{code.function(self, _write_function)}({value}, depth)"]
+        return self.emit_write_inline(code, value)
+
+    def emit_write_inline(self, code: _Code, value: str) -> _Parts:
         with code.nested():
             fields = [f"{value}.{name}" for name in self.fields]
             return _emit_write_all(code, list(self.fields.values()), fields)
@@ -997,6 +1004,9 @@ class _Record(_Wire):
             function = code.function(self, _read_function)
             code.put(f"{value}, p = {function}(data, p, {end}, depth)")
             return value
+        return self.emit_read_inline(code, end)
+
+    def emit_read_inline(self, code: _Code, end: str) -> str:
         with code.nested():
             values = _emit_read_all(code, list(self.fields.values()), end)
         by_name = dict(zip(self.fields, values, strict=True))
@@ -1006,8 +1016,6 @@ class _Record(_Wire):
 
     def is_function(self, code: _Code) -> bool:
         """Whether the fields are handled by a function of their own rather than in line."""
-        if code.record is self:
-            return False
         return self.recursive or code.nesting >= INLINE_DEPTH
 
 
@@ -1032,8 +1040,7 @@ class _Choice(_Wire):
             if value.tag in self.variants:
                 raise sink.fail(f"tag {value.tag} is not unknown")
             self.tag.write(value.tag, sink)
-            sink.data += _varint(len(value.data))
-            sink.data += value.data
+            _SIMPLE[bytes].write(value.data, sink)
             return
         if kind not in self.tags:
             raise sink.fail(f"{kind.__name__} is none of the variants")
@@ -1094,7 +1101,7 @@ class _Choice(_Wire):
     def emit_write_unknown(self, code: _Code, value: str, piece: str) -> None:
         code.put(f"if {value}.tag in {code.bind(self.variants)}: raise Fault")
         tag = self.tag.emit_write(code, f"{value}.tag")
-        data = _Blob().emit_write(code, f"{value}.data")
+        data = _SIMPLE[bytes].emit_write(code, f"{value}.data")
         code.put(f"{piece} = {_joined(tag + data)}")
 
     def emit_read(self, code: _Code, end: str) -> str:
@@ -1141,7 +1148,6 @@ class _Code:
         self.lines: list[str] = []
         self.margin = 0
         self.nesting = 0
-        self.record: _Record | None = None
         self.names: dict[str, Any] = {}
         self.functions: dict[tuple[int, Any], str] = {}
         self.pending: list[tuple[str, _Record, Any]] = []
@@ -1153,10 +1159,7 @@ class _Code:
     def block(self, head: str) -> Iterator[None]:
         self.put(head)
         self.margin += 1
-        mark = len(self.lines)
         yield
-        if len(self.lines) == mark:
-            self.put("pass")
         self.margin -= 1
 
     @contextmanager
@@ -1244,23 +1247,22 @@ class _Code:
 
     def put_functions(self) -> None:
         while self.pending:
-            name, self.record, emit = self.pending.pop()
-            emit(self, name, self.record)
-        self.record = None
+            name, record, emit = self.pending.pop()
+            emit(self, name, record)
 
 
 def _write_function(code: _Code, name: str, record: _Record) -> None:
     with code.block(f"def {name}(value, depth):"):
         if record.recursive:
             code.put("depth -= 1", "if depth < 0: raise Fault")
-        code.put(f"return {_joined(record.emit_write_fields(code, 'value'))}")
+        code.put(f"return {_joined(record.emit_write_inline(code, 'value'))}")
 
 
 def _read_function(code: _Code, name: str, record: _Record) -> None:
     with code.block(f"def {name}(data, p, end, depth):"):
         if record.recursive:
             code.put("depth -= 1", "if depth < 0: raise Fault")
-        code.put(f"return {record.emit_read_fields(code, 'end')}, p")
+        code.put(f"return {record.emit_read_inline(code, 'end')}, p")
 
 
 def _merged(parts: _Parts) -> list[str]:
@@ -1282,6 +1284,15 @@ def _joined(parts: _Parts) -> str:
     if len(merged) <= 2 and not any(part.startswith("*") for part in merged):
         return " + ".join(merged)
     return f'b"".join(({", ".join(merged)}))'
+
+
+def _check_numbers(kind: Any, wire: _Wire, numbers: Iterable[int]) -> None:
+    """Raises `TypeError` where the members of an enum or union have numbers that cannot be."""
+    try:
+        for number in numbers:
+            wire.write(number, _Sink(0))
+    except CodecError as error:
+        raise TypeError(f"{kind}: {error}") from error
 
 
 def _plain_bytes(wire: _Wire, value: Any) -> bytes:
@@ -1512,15 +1523,18 @@ def _choice_of(base: Any, mark: Variants, known: dict[Any, _Record]) -> _Choice:
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Struct)):
             raise TypeError(f"a variant is a Struct, {kind} is none")
-    numbers = range(len(kinds)) if mark.tags is None else [mark.tags[kind] for kind in kinds]
+    numbers: Iterable[int] = range(len(kinds))
+    if mark.tags is not None:
+        if set(mark.tags) != set(kinds):
+            raise TypeError(f"{base}: tags are given for other variants than these")
+        numbers = [mark.tags[kind] for kind in kinds]
     variants = {
         number: _record_of(kind, known) for number, kind in zip(numbers, kinds, strict=True)
     }
     if len(variants) < len(kinds):
         raise TypeError(f"{base}: two variants have one tag")
     tag = _NUMBERS[int, mark.tag]
-    for number in variants:
-        tag.write(number, _Sink(0))
+    _check_numbers(base, tag, variants)
     return _Choice(mark, tag, variants)
 
 
