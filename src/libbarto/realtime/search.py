@@ -93,6 +93,7 @@ class Search:
 
     __slots__ = (
         "_days",
+        "_days_of_year",
         "_first_second",
         "_last_second",
         "_live",
@@ -123,6 +124,7 @@ class Search:
             days = _mask(parts.day, DAY)
             self._month_days = tuple(days & ((1 << length) - 1) for length in range(28, 32))
         self._days: list[int | None] = [None] * 14
+        self._days_of_year: dict[int, int] = {}
         self._live: int | None = None
 
         hours, minutes = _mask(parts.hour, HOUR), _mask(parts.minute, MINUTE)
@@ -167,6 +169,13 @@ class Search:
         self._days[kind] = year
         return year
 
+    def days_of_year(self, year: int) -> int:
+        """The days that match in a year counted from 1970; none outside of 1970 to 2199."""
+        inside = 0 <= year < len(YEAR_KINDS) and self._years >> year & 1
+        days = self.days(YEAR_KINDS[year]) if inside else 0
+        self._days_of_year[year] = days
+        return days
+
     @property
     def live_years(self) -> int:
         """The years that have a day that matches, 1970 the lowest bit."""
@@ -182,14 +191,22 @@ class Search:
         Returns microseconds since 1970-01-01 00:00 on the wall, or NEVER.
         """
         year = bisect_right(YEAR_STARTS, day) - 1
-        if year >= 0 and self._years >> year & 1:
-            kind = YEAR_KINDS[year]
-            days = self._days[kind]
-            if days is None:
-                days = self.days(kind)
+        days = self._days_of_year.get(year)
+        if days is None:
+            days = self.days_of_year(year)
+        if days:
             days >>= day - YEAR_STARTS[year]
             if days & 1 and time < self.last:
-                return day * DAY_US + self._time_after(time)
+                minute, rest = divmod(time, MINUTE_US)
+                minutes = self._minutes >> minute
+                if minutes & 1 and rest < self._last_second:
+                    seconds = self._seconds
+                    if seconds is None:
+                        return day * DAY_US + time - rest + self._second_after(rest)
+                    return day * DAY_US + time - rest + seconds[bisect_right(seconds, rest)]
+                minutes >>= 1
+                minute += (minutes & -minutes).bit_length()
+                return day * DAY_US + minute * MINUTE_US + self._first_second
             days >>= 1
             if days:
                 return (day + (days & -days).bit_length()) * DAY_US + self.first
@@ -200,27 +217,15 @@ class Search:
         days = self.days(YEAR_KINDS[year])
         return (YEAR_STARTS[year] + (days & -days).bit_length() - 1) * DAY_US + self.first
 
-    def _time_after(self, time: int) -> int:
-        """The first time of day strictly after `time`, which lies before the last one."""
-        minute, rest = divmod(time, MINUTE_US)
-        minutes = self._minutes >> minute
-        if minutes & 1 and rest < self._last_second:
-            seconds = self._seconds
-            if seconds is not None:
-                return time - rest + seconds[bisect_right(seconds, rest)]
-            return time - rest + self._second_after(rest)
-        minutes >>= 1
-        minute += (minutes & -minutes).bit_length()
-        return minute * MINUTE_US + self._first_second
-
     def before(self, day: int, time: int) -> int:
         """The last matching reading strictly before `time` on a day, as `after` counts them."""
         year = bisect_right(YEAR_STARTS, day) - 1
         if year < 0:
             return NEVER
-        if self._years >> year & 1:
+        days = self.days_of_year(year)
+        if days:
             offset = day - YEAR_STARTS[year]
-            days = self.days(YEAR_KINDS[year]) & ((2 << offset) - 1)
+            days &= (2 << offset) - 1
             if days >> offset & 1:
                 if time > self.first:
                     return day * DAY_US + self._time_before(time)

@@ -1,0 +1,188 @@
+"""How long does the next elapse take? barto's calendar beside four other engines, in one run.
+
+    python bench/calendar.py
+
+Each engine is asked for the next elapse after an aware datetime, and answers with one; systemd's
+own library takes and gives epochs through ctypes. What an engine cannot express it is not asked.
+croniter, cronsim and APScheduler are timed where they are installed, systemd where its shared
+library is found.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from libbarto.realtime import Realtime
+
+ROUNDS = 5
+SECONDS_A_ROUND = 0.02
+
+# What barto reads, the same for cron where cron can say it, and the zone.
+EXPRESSIONS: list[tuple[str, str | None, str]] = [
+    ("minutely", "* * * * *", "UTC"),
+    ("*:0/5", "*/5 * * * *", "UTC"),
+    ("*:0/15", "*/15 * * * *", "UTC"),
+    ("*:7,22,37,52", "7,22,37,52 * * * *", "UTC"),
+    ("hourly", "0 * * * *", "UTC"),
+    ("8..17:0/30", "*/30 8-17 * * *", "UTC"),
+    ("0/6:0", "0 */6 * * *", "UTC"),
+    ("daily", "0 0 * * *", "UTC"),
+    ("02:30", "30 2 * * *", "UTC"),
+    ("Mon..Fri 02:30", "30 2 * * 1-5", "UTC"),
+    ("Mon..Fri 8..17:0/15", "*/15 8-17 * * 1-5", "UTC"),
+    ("Sat,Sun 06:00", "0 6 * * 6,0", "UTC"),
+    ("weekly", "0 0 * * 1", "UTC"),
+    ("Sun 03:17", "17 3 * * 0", "UTC"),
+    ("monthly", "0 0 1 * *", "UTC"),
+    ("*-*-1,15 4:00", "0 4 1,15 * *", "UTC"),
+    ("*-*-31 12:00", "0 12 31 * *", "UTC"),
+    ("quarterly", "0 0 1 1,4,7,10 *", "UTC"),
+    ("*-12-24 18:00", "0 18 24 12 *", "UTC"),
+    ("yearly", "0 0 1 1 *", "UTC"),
+    ("*-2-29", "0 0 29 2 *", "UTC"),
+    ("*-*~1 23:59", None, "UTC"),
+    ("Mon *-*-1..7 5:00", None, "UTC"),
+    ("Mon *-2-29", None, "UTC"),
+    ("*:*:*", None, "UTC"),
+    ("*:*:0/0.25", None, "UTC"),
+    ("*:0/15", "*/15 * * * *", "Europe/Berlin"),
+    ("02:30", "30 2 * * *", "Europe/Berlin"),
+    ("Mon..Fri 9:00", "0 9 * * 1-5", "America/New_York"),
+    ("monthly", "0 0 1 * *", "Australia/Lord_Howe"),
+    ("*-2-29 12:00", "0 12 29 2 *", "Asia/Tokyo"),
+]
+BASE = datetime(2026, 6, 17, 10, 41, 23, tzinfo=UTC)
+BEFORE_CHANGE = datetime(2026, 3, 29, 0, 55, tzinfo=UTC)
+
+Call = Callable[[], object]
+Engine = Callable[[str, str | None, str], Call | None]
+
+
+def barto(text: str, cron: str | None, tz: str) -> Call:
+    calendar, base = Realtime.parse(text), BASE.astimezone(ZoneInfo(tz) if tz != "UTC" else UTC)
+    return lambda: calendar.next_after(base, tz)
+
+
+def barto_from_utc(text: str, cron: str | None, tz: str) -> Call:
+    calendar = Realtime.parse(text)
+    return lambda: calendar.next_after(BASE, tz)
+
+
+def barto_epochs(text: str, cron: str | None, tz: str) -> Call:
+    calendar, base = Realtime.parse(text), int(BASE.timestamp()) * 1_000_000
+    return lambda: calendar.elapse_after(base, tz)
+
+
+def with_croniter(text: str, cron: str | None, tz: str) -> Call | None:
+    module = importlib.import_module("croniter")
+    if cron is None:
+        return None
+    base = BASE.astimezone(ZoneInfo(tz))
+    ready = module.croniter(cron, base)
+    return lambda: ready.get_next(datetime, start_time=base)
+
+
+def with_cronsim(text: str, cron: str | None, tz: str) -> Call | None:
+    module = importlib.import_module("cronsim")
+    if cron is None:
+        return None
+    base = BASE.astimezone(ZoneInfo(tz))
+    return lambda: next(module.CronSim(cron, base))
+
+
+def with_apscheduler(text: str, cron: str | None, tz: str) -> Call | None:
+    module = importlib.import_module("apscheduler.triggers.cron")
+    if cron is None:
+        return None
+    trigger = module.CronTrigger.from_crontab(cron, timezone=ZoneInfo(tz))
+    base = BASE.astimezone(ZoneInfo(tz)) + timedelta(microseconds=1)
+    return lambda: trigger.get_next_fire_time(None, base)
+
+
+def with_systemd(text: str, cron: str | None, tz: str) -> Call | None:
+    paths = sorted(Path("/usr/lib").glob("**/systemd/libsystemd-shared-*.so"))
+    if not paths:
+        raise ImportError("libsystemd-shared")
+    if tz != "UTC":
+        return None  # it forks to change the zone; what that costs is not the engine's time
+    library = ctypes.CDLL(str(paths[0]))
+    spec, found = ctypes.c_void_p(), ctypes.c_uint64()
+    if library.calendar_spec_from_string(f"{text} UTC".encode(), ctypes.byref(spec)) < 0:
+        return None
+    base = ctypes.c_uint64(int(BASE.timestamp()) * 1_000_000)
+    step = library.calendar_spec_next_usec
+    return lambda: step(spec, base, ctypes.byref(found))
+
+
+def measure(call: Call) -> float:
+    """Microseconds a call, the best of some rounds."""
+    call()
+    count, spent = 1, 0.0
+    while spent < SECONDS_A_ROUND / 4:
+        count *= 2
+        started = time.perf_counter()
+        for _ in range(count):
+            call()
+        spent = time.perf_counter() - started
+    best = spent
+    count = max(1, int(count * SECONDS_A_ROUND / spent))
+    best = float("inf")
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for _ in range(count):
+            call()
+        best = min(best, (time.perf_counter() - started) / count)
+    return best * 1e6
+
+
+def main() -> None:
+    # This file has the name of a standard module, which other engines import.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != here]
+    engines: dict[str, Engine] = {
+        "barto": barto,
+        "barto, base in UTC": barto_from_utc,
+        "barto, epochs": barto_epochs,
+        "croniter": with_croniter,
+        "cronsim": with_cronsim,
+        "APScheduler": with_apscheduler,
+        "systemd (C), epochs": with_systemd,
+    }
+    print(f"Python {sys.version.split()[0]}, microseconds for the next elapse")
+    for name, engine in engines.items():
+        times = []
+        try:
+            for text, cron, tz in EXPRESSIONS:
+                call = engine(text, cron, tz)
+                if call is not None:
+                    times.append((measure(call), f"{text} {tz}"))
+        except ImportError as missing:
+            print(f"  {name:22} not installed ({missing})")
+            continue
+        slowest = max(times)
+        print(
+            f"  {name:22} median {statistics.median(t for t, _ in times):8.2f}"
+            f"   slowest {slowest[0]:9.2f} ({slowest[1]})   of {len(times)} expressions"
+        )
+    quarter, never = Realtime.parse("*:0/15"), Realtime.parse("*-02-30")
+    change = measure(lambda: quarter.next_after(BEFORE_CHANGE, "Europe/Berlin"))
+    print(f"  beside a clock change  {change:15.2f}")
+    print(f"  never, once known      {measure(lambda: never.next_after(BASE)):15.2f}")
+    parsing = [measure(partial(Realtime.parse, text)) for text, _, _ in EXPRESSIONS]
+    print(
+        f"  parsing                median {statistics.median(parsing):8.2f}   "
+        f"slowest {max(parsing):9.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
