@@ -293,12 +293,14 @@ class _Link:
 
     async def _follow(self, heard: _Heard, lost: _Lost) -> None:
         unpacker = files.Unpacker()
-        with contextlib.suppress(OSError):
-            while data := await self._reader.read(_READ_BYTES):
-                for message in unpacker.feed(data):
-                    heard(message)
-        lost()
-        self._writer.close()
+        try:
+            with contextlib.suppress(OSError):
+                while data := await self._reader.read(_READ_BYTES):
+                    for message in unpacker.feed(data):
+                        heard(message)
+            lost()
+        finally:  # also where the loop ends around us: the keeper greets nobody else before
+            self._writer.close()
 
 
 class _Reading:

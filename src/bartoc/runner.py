@@ -133,7 +133,7 @@ class StepEnded:
     """A step's main process is gone, by `exit_code` or by `signal`.
 
     Where both are None it never ran, and `reason` says why (`could not start: …`). `reason` is
-    also `timeout` or `cancelled` where that is what ended it, else None.
+    also `timeout`, `cancelled` or `stopped` (by `shutdown`) where that is what ended it, else None.
     """
 
     run_id: bytes
@@ -258,8 +258,7 @@ class _Attempt:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     room: asyncio.Event = field(default_factory=asyncio.Event)
     kill_at: float = 0.0
-    timed_out: bool = False
-    cancelled: bool = False
+    stopped_by: str | None = None
     task: asyncio.Task[None] | None = None
 
     @property
@@ -356,16 +355,18 @@ class ScriptedRunner:
         if self._held(order.run_id, order.attempt) is not None:
             return
         attempt = _Attempt(order)
-        self._attempts[attempt.key] = attempt
         self._cursors[attempt.key] = _Cursor(attempt, 0)
+        if self._stopping:
+            self._refuse(attempt, "the worker is stopping")  # and nothing is kept of it
+            return
+        self._attempts[attempt.key] = attempt
         refused = self._refusal(order)
-        if refused is None:
-            self.started.append(attempt.key)
-            name = f"scripted {order.run_id.hex()}.{order.attempt}"
-            attempt.task = asyncio.create_task(self._run(attempt), name=name)
-        else:
-            attempt.state = RunState.NOT_STARTED
-            self._tell(attempt, NotStarted(*attempt.key, self._clock.now(), refused, certain=True))
+        if refused is not None:
+            self._refuse(attempt, refused)
+            return
+        self.started.append(attempt.key)
+        name = f"scripted {order.run_id.hex()}.{order.attempt}"
+        attempt.task = asyncio.create_task(self._run(attempt), name=name)
 
     async def taken(self, run_id: bytes, attempt: int, position: int) -> None:
         held = self._held(run_id, attempt)
@@ -377,7 +378,7 @@ class ScriptedRunner:
     async def cancel(self, run_id: bytes, attempt: int, grace: float) -> None:
         held = self._held(run_id, attempt)
         if held is not None:
-            self._cancel(held, grace)
+            self._end(held, "cancelled", grace)
 
     async def forget(self, run_id: bytes, attempt: int) -> None:
         held = self._held(run_id, attempt)
@@ -401,7 +402,7 @@ class ScriptedRunner:
         self._stopping = True
         running = [held for held in self._attempts.values() if held.state is RunState.RUNNING]
         for held in running:
-            self._cancel(held, grace)
+            self._end(held, "stopped", grace)
         await asyncio.gather(*(held.task for held in running if held.task is not None))
 
     async def close(self) -> None:
@@ -437,13 +438,15 @@ class ScriptedRunner:
         return self._attempts.get((run_id, attempt))
 
     def _refusal(self, order: SpawnOrder) -> str | None:
-        if self._stopping:
-            return "the worker is stopping"
         if order.deadline is not None and self._clock.boottime() > order.deadline:
             return "its deadline had passed"
         if order.slot is not None and self._clock.now() < order.slot:
             return "the host's clock was before the planned start"
         return None
+
+    def _refuse(self, attempt: _Attempt, why: str) -> None:
+        attempt.state = RunState.NOT_STARTED
+        self._tell(attempt, NotStarted(*attempt.key, self._clock.now(), why, certain=True))
 
     def _next(self) -> Event | None:
         """The next event, attempts taking turns."""
@@ -458,18 +461,15 @@ class ScriptedRunner:
         attempt.told.append((attempt.position, event))
         self._wake.set()
 
-    def _cancel(self, attempt: _Attempt, grace: float) -> None:
-        if attempt.state is RunState.RUNNING and not attempt.stop.is_set():
-            attempt.cancelled = True
+    def _end(self, attempt: _Attempt, why: str, grace: float) -> None:
+        if attempt.state is RunState.RUNNING and attempt.stopped_by is None:
+            attempt.stopped_by = why
             attempt.kill_at = self._clock.boottime() + grace
             attempt.stop.set()
 
     async def _time_out(self, attempt: _Attempt, seconds: float) -> None:
         await self._clock.sleep(seconds)
-        if not attempt.stop.is_set():
-            attempt.timed_out = True
-            attempt.kill_at = self._clock.boottime() + attempt.order.kill_after
-            attempt.stop.set()
+        self._end(attempt, "timeout", attempt.order.kill_after)
 
     async def _run(self, attempt: _Attempt) -> None:
         order = attempt.order
@@ -486,7 +486,12 @@ class ScriptedRunner:
                 alarm.cancel()
         streams = {stream: totals.totals() for stream, totals in attempt.streams.items()}
         end = AttemptEnded(
-            *attempt.key, self._clock.now(), attempt.timed_out, attempt.cancelled, 0, streams
+            *attempt.key,
+            self._clock.now(),
+            attempt.stopped_by == "timeout",
+            attempt.stopped_by in ("cancelled", "stopped"),
+            0,
+            streams,
         )
         attempt.state = RunState.ENDED
         self._tell(attempt, end)
@@ -509,7 +514,7 @@ class ScriptedRunner:
         except _Exit as end:
             code, signal = end.code, end.signal
         if attempt.stop.is_set():
-            reason = "timeout" if attempt.timed_out else "cancelled"
+            reason = attempt.stopped_by
         self._tell(
             attempt,
             StepEnded(*attempt.key, step, code, signal, started_at, self._clock.now(), reason),

@@ -17,7 +17,7 @@ What it keeps stands in files below the state directory, and the socket only say
 have got (`at`), so that a bartoc that was away and one that was there read the same thing:
 
     keeper.sock   where bartoc speaks with it
-    keeper.lock   held for life (flock): there is one keeper, and a new one touches nothing before
+    keeper.lock   held for life (flock), with its pid: a new keeper touches nothing before it has it
     keeper.log    what it had to say
     runs/<run id in hex>.<attempt>/
         plan             the boot, and how to find the processes

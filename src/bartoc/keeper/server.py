@@ -562,11 +562,13 @@ def _take(lock: int) -> None:
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            break
         except BlockingIOError:
             if time.monotonic() > until:
                 raise Refused("another keeper holds keeper.lock") from None
             time.sleep(0.02)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, b"%d\n" % os.getpid(), 0)
 
 
 def _be_subreaper() -> None:
