@@ -27,6 +27,7 @@ def micros(text: str) -> int:
     return int(whole) * SECOND + int(part.ljust(6, "0") or "0")
 
 
+@cache
 def field_has(field: str, value: int, unit: str) -> bool:
     """Whether a field of a normalised form has a value (seconds in microseconds)."""
     if field == "*":
@@ -93,6 +94,16 @@ def time_matches(text: str, hour: int, minute: int, second: int) -> bool:
         and field_has(m, minute, "minute")
         and field_has(s, second, "second")
     )
+
+
+def minutes_of_day(text: str) -> list[int]:
+    """The minutes of a day in which a normalised form matches at second 0."""
+    return [
+        60 * hour + minute
+        for hour in range(24)
+        for minute in range(60)
+        if time_matches(text, hour, minute, 0)
+    ]
 
 
 def wall_matches(text: str, wall: datetime) -> bool:
