@@ -18,10 +18,9 @@ import barto_cli.config
 import bartoc.config
 import bartos.config
 from bartos.schedules import DEFAULTS, SCHEDULE, Definition, Policies
-from libbarto.config import PREFIXES
+from libbarto.config import PREFIXES, Common
 from libbarto.quantity import format_duration, format_size
 from libbarto.settings import (
-    Common,
     Keys,
     Schema,
     fields_of,
@@ -109,7 +108,7 @@ def others(schema: Schema) -> Iterator[str]:
             values = ", ".join(f"`{toml_text(value)}`" for value in allowed)
             yield f"- `{key}`{f' (but for {values})' if values else ''}"
         yield ""
-    if schema.renamed:
+    if schema.renamed:  # each program has some without effect
         yield "## Keys of barto 1.x"
         yield ""
         yield "They are read, so that an old file loads unchanged; `-v` says which have no effect."
@@ -117,7 +116,10 @@ def others(schema: Schema) -> Iterator[str]:
         yield row(["old key", "today"])
         yield row(["---", "---"])
         for old, new in schema.renamed.items():
-            yield row([f"`{old}`", "no effect" if new is None else f"`{new}`"])
+            if new is not None:
+                yield row([f"`{old}`", f"`{new}`"])
+        without = [f"`{old}`" for old, new in schema.renamed.items() if new is None]
+        yield row([", ".join(without), "no effect"])
         yield ""
 
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from pydantic import Field
 
-from libbarto.config import SERVER_WRONG, FilePath, Loaded, Server, load
-from libbarto.settings import Common, Schema
+from libbarto.config import COMMON_OF_1X, SERVER_WRONG, Common, FilePath, Loaded, Server, load
+from libbarto.settings import Schema
 
 PROGRAM: Final = "barto-cli"
 
@@ -33,7 +33,7 @@ class Settings(Common):
     bartos: ReachedServer = Field(default=ReachedServer(), description="the server")
 
 
-SCHEMA: Final = Schema(Settings, wrong=SERVER_WRONG)
+SCHEMA: Final = Schema(Settings, wrong=SERVER_WRONG, renamed=COMMON_OF_1X)
 
 
 def load_settings(

@@ -8,9 +8,18 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from libbarto.config import SERVER_WRONG, FilePath, Loaded, Server, host_name, load
+from libbarto.config import (
+    COMMON_OF_1X,
+    SERVER_WRONG,
+    Common,
+    FilePath,
+    Loaded,
+    Server,
+    host_name,
+    load,
+)
 from libbarto.errors import UserError
-from libbarto.settings import Common, Duration, Keys, Schema, Size
+from libbarto.settings import Duration, Keys, Schema, Size
 
 PROGRAM: Final = "bartoc"
 
@@ -84,6 +93,7 @@ SCHEMA: Final = Schema(
         "redb_path": None,
         "replay_window_secs": None,
         "hmac_key": None,
+        **COMMON_OF_1X,
     },
 )
 

@@ -23,6 +23,8 @@ from bartos.schedules import (
 from bartos.schedules import Loaded as Schedules
 from libbarto import toml_lines
 from libbarto.config import (
+    COMMON_OF_1X,
+    Common,
     FilePath,
     Loaded,
     Secret,
@@ -34,7 +36,7 @@ from libbarto.config import (
 )
 from libbarto.errors import ConfigError
 from libbarto.places import DEFAULT_PORT, places
-from libbarto.settings import Common, Duration, Fault, InvalidConfig, Keys, Port, Schema, Size
+from libbarto.settings import Duration, Fault, InvalidConfig, Keys, Port, Schema, Size
 
 PROGRAM: Final = "bartos"
 
@@ -175,6 +177,7 @@ SCHEMA: Final = Schema(
         "actix.tls.client_ca_cert": "tls.client_ca_cert",
         "mariadb.output_table": None,
         "mariadb.status_table": None,
+        **COMMON_OF_1X,
     },
     elsewhere=MAIN_KEYS - {"timezone"},
 )

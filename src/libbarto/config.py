@@ -12,7 +12,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -21,7 +21,7 @@ from libbarto import toml_lines
 from libbarto.errors import ConfigError, UserError
 from libbarto.places import DEFAULT_PORT, Places, places
 from libbarto.settings import (
-    Common,
+    Count,
     Fault,
     InvalidConfig,
     Keys,
@@ -64,6 +64,49 @@ def shown_path(path: Path) -> str:
         return str(path.absolute().relative_to(Path.cwd()))
     except (ValueError, OSError):
         return str(path)
+
+
+# -- what the three programs share ----------------------------------------------------------------
+
+
+class LogFile(Keys):
+    """A file for the log, beside standard error or journald."""
+
+    path: FilePath | None = Field(
+        default=None, description="the file; left out: none. `--tracing-absolute-path`"
+    )
+
+
+class Tracing(Keys):
+    """Where the log goes."""
+
+    file: LogFile = Field(default=LogFile(), description="a file for the log")
+
+
+class Common(Keys):
+    """Keys that all three programs have."""
+
+    SHARED: ClassVar[frozenset[str]] = frozenset({"verbose", "quiet", "tracing", "bartos"})
+    """Top-level keys that `BARTO_…` may set for whichever program runs."""
+
+    verbose: Count = Field(default=0, description="how many levels more the log has; `-v`, `-vv`")
+    quiet: Count = Field(default=0, description="how many levels less the log has; `-q`, `-qq`")
+    tracing: Tracing = Field(default=Tracing(), description="where the log goes")
+
+
+_LAYER: Final = (
+    *("with_target", "with_thread_ids", "with_thread_names", "with_line_number", "with_level"),
+    "directives",
+)
+COMMON_OF_1X: Final[dict[str, None]] = dict.fromkeys(
+    [
+        "enable_std_output",
+        *(f"tracing.stdout.{key}" for key in _LAYER),
+        *("tracing.file.quiet", "tracing.file.verbose"),
+        *(f"tracing.file.layer.{key}" for key in _LAYER),
+    ]
+)
+"""Keys of barto 1.x for what a line of its logs looks like; they have no effect."""
 
 
 # -- loading --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Final, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -87,7 +87,7 @@ Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_to_tuple), Shown(
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535), Shown("port")]
 """A TCP port; 0 lets the system choose a free one."""
 Count: TypeAlias = Annotated[int, Field(ge=0, le=255)]
-"""A small whole number."""
+"""A small whole number, as barto 1.x counts `-v` and `-q`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -636,56 +636,3 @@ def _metadata(annotation: object) -> Iterator[object]:
     elif typing.get_origin(annotation) in {typing.Union, types.UnionType}:
         for part in typing.get_args(annotation):
             yield from _metadata(part)
-
-
-# -- what the three programs share ----------------------------------------------------------------
-
-
-class Layer(Keys):
-    """What a line of the log shows."""
-
-    with_target: bool = Field(default=False, description="name the part of the program that speaks")
-    with_thread_ids: bool = Field(default=False, description="number the thread")
-    with_thread_names: bool = Field(default=False, description="name the thread")
-    with_line_number: bool = Field(default=False, description="name the line of the source")
-    with_level: bool = Field(default=True, description="name the level")
-    directives: str | None = Field(
-        default=None,
-        description='levels of single parts, as `"bartos=debug,libbarto.session=info"`',
-    )
-
-
-class LogFile(Keys):
-    """The log's file."""
-
-    path: str | None = Field(
-        default=None, description="write the log to this file too; `--tracing-absolute-path`"
-    )
-    quiet: Count = Field(default=0, description="how many levels less the file has")
-    verbose: Count = Field(default=0, description="how many levels more the file has")
-    layer: Layer = Field(default=Layer(), description="what a line of the file shows")
-
-
-class Tracing(Keys):
-    """Logs: to standard error or journald, and to a file if wanted."""
-
-    stdout: Layer = Field(
-        default=Layer(), description="what a line on the terminal or in journald shows"
-    )
-    file: LogFile = Field(default=LogFile(), description="a file of its own")
-
-
-class Common(Keys):
-    """Keys that all three programs have."""
-
-    SHARED: ClassVar[frozenset[str]] = frozenset(
-        {"verbose", "quiet", "enable_std_output", "tracing", "bartos"}
-    )
-    """Top-level keys that `BARTO_…` may set for whichever program runs."""
-
-    verbose: Count = Field(default=0, description="how many levels more the log has; `-v`, `-vv`")
-    quiet: Count = Field(default=0, description="how many levels less the log has; `-q`, `-qq`")
-    enable_std_output: bool = Field(
-        default=False, description="log to the terminal even where another place is set"
-    )
-    tracing: Tracing = Field(default=Tracing(), description="logs")
