@@ -423,6 +423,7 @@ class _Varint(_Wire):
         self.name = name
         self.bits = int(name[1:])
         self.signed = name[0] == "i"
+        self.instant = name == "i64"  # in microseconds as a rule: the longest form is the usual one
         self.low = -(1 << (self.bits - 1)) if self.signed else 0
         self.high = (1 << (self.bits - self.signed)) - 1
 
@@ -443,22 +444,23 @@ class _Varint(_Wire):
         value = code.hold(value)
         if self.signed:
             value = code.hold(f"{value} << 1 if {value} >= 0 else ~({value} << 1)")
-        longest = f"pack64(253, {value}) if {value} > 0xFFFFFFFF else " if self.bits == 64 else ""
-        return [f"(SHORT[{value}] if 0 <= {value} < 1024 else {longest}wide{self.bits}({value}))"]
+        usual = f"pack64(253, {value}) if {value} > 0xFFFFFFFF else " if self.instant else ""
+        return [f"(SHORT[{value}] if 0 <= {value} < 1024 else {usual}wide{self.bits}({value}))"]
 
     def emit_read(self, code: _Code, end: str) -> str:
         value = code.hold("data[p]")
         code.put("p += 1")
+        bits = 64 if self.instant else 16
+        usual = _FORMS[bits][253 if self.instant else 251]
         with code.block(f"if {value} > 250:"):
-            if self.bits == 64:
-                with code.block(f"if {value} == 253:"):
-                    code.put(f"{value}, = unpack64(data, p)", "p += 8")
-                    if code.dialect.canonical:
-                        code.put(f"if {value} <= 0xFFFFFFFF: raise Fault")
-                code.put(f"else: {value}, p = long64(data, p, {value})")
-            else:
-                code.put(f"{value}, p = long{self.bits}(data, p, {value})")
-        return f"({value} >> 1) ^ -({value} & 1)" if self.signed else value
+            with code.block(f"if {value} == {usual.mark}:"):
+                code.put(f"{value}, = unpack{bits}(data, p)", f"p += {usual.packer.size}")
+                if code.dialect.canonical:
+                    code.put(f"if {value} < {usual.least}: raise Fault")
+            code.put(f"else: {value}, p = long{self.bits}(data, p, {value})")
+        if self.signed:
+            return code.hold(f"~({value} >> 1) if {value} & 1 else {value} >> 1")
+        return value
 
 
 class _Packed(_Wire):
@@ -1354,28 +1356,38 @@ def _fault() -> bytes:
 
 def _wide(bits: int) -> Callable[[int], bytes]:
     """Writes what is not among the short varints, of `bits` at most."""
+    high = (1 << bits) - 1
+    pack16, pack32, pack64 = (struct.Struct(f"<B{code}").pack for code in "HIQ")
 
     def wide(value: int) -> bytes:
-        if not 0 <= value < 1 << bits:
+        if 0 <= value <= 0xFFFF:
+            return pack16(251, value)
+        if not 0 <= value <= high:
             raise _Fault
-        return _varint(value)
+        return pack32(252, value) if value <= 0xFFFFFFFF else pack64(253, value)
 
     return wide
 
 
 def _long(bits: int, canonical: bool) -> Callable[[bytes, int, int], tuple[int, int]]:
     """Reads at `p` what follows the first byte of a long varint; returns the value and its end."""
-    forms = {
-        form.mark: (form.packer.unpack_from, form.packer.size, form.least if canonical else 0)
-        for form in _FORMS[bits].values()
-    }
+    unpack16, unpack32, unpack64 = (form.packer.unpack_from for form in _LONG)
+    least16, least32, least64 = (form.least if canonical else 0 for form in _LONG)
 
     def long(data: bytes, p: int, mark: int) -> tuple[int, int]:
-        unpack, size, least = forms[mark]
-        (value,) = unpack(data, p)
-        if value < least:
-            raise _Fault
-        return value, p + size
+        if mark == 251:
+            (value,) = unpack16(data, p)
+            if value >= least16:
+                return value, p + 2
+        elif mark == 252 and bits >= 32:
+            (value,) = unpack32(data, p)
+            if value >= least32:
+                return value, p + 4
+        elif mark == 253 and bits == 64:
+            (value,) = unpack64(data, p)
+            if value >= least64:
+                return value, p + 8
+        raise _Fault
 
     return long
 
@@ -1403,7 +1415,10 @@ _COMMON: Final[dict[str, Any]] = {
     "fault": _fault,
     "first": operator.itemgetter(0),
     "pack64": struct.Struct("<BQ").pack,
-    "unpack64": struct.Struct("<Q").unpack_from,
+    **{
+        f"unpack{bits}": _FORMS[bits][mark].packer.unpack_from
+        for bits, mark in ((16, 251), (64, 253))
+    },
     **{f"wide{bits}": _wide(bits) for bits in _FORMS},
 }
 """What all compiled code refers to."""
@@ -1418,10 +1433,9 @@ def _compile(result: Codec[Any], wire: _Wire, dialect: Dialect, limit: int, dept
         code.put(f"if len(out) <= {limit}: return out")
     code.put(" except FAULTS: pass", " return encode_plainly(value)")
     with code.block("def decode(data):"):
-        code.put("end = len(data) if type(data) is bytes else -1")
-        with code.block(f"if 0 <= end <= {limit}:"):
+        with code.block(f"if type(data) is bytes and len(data) <= {limit}:"):
             with code.block("try:"):
-                code.put("p = 0", f"depth = {depth}")
+                code.put("end = len(data)", "p = 0", f"depth = {depth}")
                 code.put(f"value = {wire.emit_read(code, 'end')}")
                 code.put(f"if p {'<=' if dialect.trailing else '=='} end: return value")
             code.put("except FAULTS: pass")
