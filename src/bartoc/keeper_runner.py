@@ -356,11 +356,11 @@ class _Reading:
             self._segment = -1
 
     def _read_status(self) -> None:
-        with (self._path / files.STATUS_FILE).open("rb") as file:
+        with (self._path / files.STATUS).open("rb") as file:
             file.seek(self._status_read)
             data = file.read(self._status_until - self._status_read)
         self._status_read += len(data)
-        self._lines = files.status_lines(data)
+        self._lines = [line for line in files.status_lines(data) if line["is"] != "planned"]
 
     def _read_output(self, until: int) -> tuple[Frame, ...]:
         """Some frames from the position on; a position with nothing left of it is moved on."""

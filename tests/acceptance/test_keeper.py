@@ -403,12 +403,12 @@ async def test_a_keeper_lost_between_directory_and_pid_proves_that_nothing_start
     await until(lambda: not (tmp_path / "keeper.sock").exists())
     unborn = runs / f"{RUN.hex()}.2"
     unborn.mkdir()
-    (unborn / "plan").write_bytes((done / "plan").read_bytes())
-    (unborn / "status").write_bytes(b'{"is":"star')
+    plan = (done / "status").read_bytes().splitlines()[0]
+    (unborn / "status").write_bytes(plan + b'\n{"is":"star')
     (runs / f".new.{RUN.hex()}.3").mkdir()
     elsewhen = runs / f"{RUN.hex()}.4"
     elsewhen.mkdir()
-    (elsewhen / "plan").write_text('{"boot":"another","marks":[],"cgroup":null}\n')
+    (elsewhen / "status").write_text('{"is":"planned","boot":"another","pos":0}\n')
     states = {known.attempt: known.state for known in await runner.open()}
     assert states == {
         1: RunState.ENDED,

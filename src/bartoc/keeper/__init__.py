@@ -20,8 +20,8 @@ have got (`at`), so that a bartoc that was away and one that was there read the 
     keeper.lock   held for life (flock), with its pid: a new keeper touches nothing before it has it
     keeper.log    what it had to say
     runs/<run id in hex>.<attempt>/
-        plan             the boot, and how to find the processes
-        status           a line of JSON for each thing that happened (`files.STATUS`)
+        status           a line of JSON for each thing that happened (`files.LINES`), first the
+                         plan: the boot, and how to find the processes
         out.<position>   output frames from that position on, about 1 MiB each
 
 **Whether an attempt started** can be told after any crash. The directory appears under its name

@@ -82,10 +82,12 @@ class DidNotStart(Exception):
 
 
 class Attempt:
-    """An attempt in the directory `path`, whose plan is written. `order` is the message that
-    asked for it."""
+    """An attempt in the directory `path`, with the plan in its `status`. `order` is the message
+    that asked for it."""
 
-    def __init__(self, keeper: Keeper, path: str, order: Message, tree: Tree) -> None:
+    def __init__(
+        self, keeper: Keeper, path: str, status: Status, order: Message, tree: Tree
+    ) -> None:
         self.run: str = order["run"]
         self.attempt: int = order["attempt"]
         self.path = path
@@ -96,7 +98,7 @@ class Attempt:
         self._steps: list[list[str]] = order["steps"]
         self._tree = tree
         self._output = Output(path)
-        self._status = Status(path)
+        self._status = status
         self._step = -1
         self._pid = 0
         self._started_at = 0
@@ -479,7 +481,7 @@ class Status:
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(
-            f"{path}/{files.STATUS_FILE}",
+            f"{path}/{files.STATUS}",
             os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
             0o600,
         )

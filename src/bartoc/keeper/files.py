@@ -31,7 +31,8 @@ UNTAKEN_MAX: Final = 8 * 1024 * 1024
 READ_BYTES: Final = 64 * 1024
 """The most that is read from a pipe at once, so the most a frame carries: a pipe's capacity."""
 
-STATUS: Final = {
+LINES: Final = {
+    "planned": "the directory was made: boot, at, marks and cgroup (where its processes are)",
     "started": "a step has a process: step, pid, born (its start time in ticks), boot, at",
     "ended": "its main process is gone: step, code, signal, from, at, why",
     "done": "the attempt is over: at, timed_out, cancelled, orphans, streams",
@@ -39,7 +40,7 @@ STATUS: Final = {
     "lost": "the keeper or the host was lost: at, why, certain (that it did not start)",
 }
 """The lines of a status file. Each has `pos`, the output position reached before it; instants are
-microseconds since 1970 UTC. Exactly one of the last three ends the file."""
+microseconds since 1970 UTC. The first begins the file, exactly one of the last three ends it."""
 
 FINAL: Final = frozenset({"done", "refused", "lost"})
 
@@ -53,8 +54,7 @@ SOCKET: Final = "keeper.sock"
 LOCK: Final = "keeper.lock"
 LOG: Final = "keeper.log"
 RUNS: Final = "runs"
-PLAN: Final = "plan"
-STATUS_FILE: Final = "status"
+STATUS: Final = "status"
 _SEGMENT_PREFIX = "out."
 
 

@@ -20,7 +20,7 @@ from functools import partial
 from typing import NamedTuple
 
 from bartoc.keeper import files
-from bartoc.keeper.attempt import Attempt, DidNotStart
+from bartoc.keeper.attempt import Attempt, DidNotStart, Status
 from bartoc.keeper.files import Message
 from bartoc.keeper.tree import Snapshot, Tree, cgroup_base, marks
 
@@ -355,11 +355,12 @@ class Server:
         tree = Tree(self._look, marks(order["env"]), self._make_cgroup(key))
         path = f"{files.RUNS}/{files.attempt_name(*key)}"
         try:
-            self._plan(key, path, tree, order)
-            attempt = self._attempts[key] = Attempt(self, path, order, tree)
+            status = self._plan(key, path, tree, order)
+            attempt = self._attempts[key] = Attempt(self, path, status, order, tree)
             attempt.start()
         except (OSError, DidNotStart) as error:
-            self._attempts.pop(key, None)
+            if self._attempts.pop(key, None) is not None:
+                status.close()
             _remove(path)
             tree.remove_cgroup()
             self._refuse(key, str(error))
@@ -369,23 +370,33 @@ class Server:
         at = time.time_ns() // 1000
         self._send({"is": "refused", "run": key[0], "attempt": key[1], "at": at, "why": why})
 
-    def _plan(self, key: Key, path: str, tree: Tree, order: Message) -> None:
-        """The attempt's directory, under its name only with the plan in it."""
+    def _plan(self, key: Key, path: str, tree: Tree, order: Message) -> Status:
+        """The attempt's directory, under its name only with the plan in it.
+
+        Raises `OSError`, and then there is none.
+        """
         new = f"{files.RUNS}/.new.{files.attempt_name(*key)}"
-        os.mkdir(new, 0o700)
-        plan = {
+        plan: Message = {
+            "is": "planned",
             "boot": self.boot,
             "at": time.time_ns() // 1000,
-            "steps": len(order["steps"]),
             "marks": [os.fsdecode(mark) for mark in marks(order["env"])],
             "cgroup": tree.cgroup,
+            "pos": 0,
         }
-        fd = os.open(f"{new}/{files.PLAN}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, files.status_line(plan))
-        finally:
-            os.close(fd)
-        os.rename(new, path)
+            os.mkdir(new, 0o700)
+            status = Status(new)
+            try:
+                status.write(plan)
+                os.rename(new, path)
+            except OSError:
+                status.close()
+                raise
+        except OSError:
+            _remove(new)
+            raise
+        return status
 
     def _watch(self, key: Key, position: int) -> None:
         if self._connection is not None:
@@ -445,17 +456,16 @@ class Server:
             if key is None:
                 _remove(path)
                 continue
-            plan = _read_lines(f"{path}/{files.PLAN}")
-            status = _read_lines(f"{path}/{files.STATUS_FILE}")
+            status = _read_lines(f"{path}/{files.STATUS}")
             if status and status[-1]["is"] in files.FINAL:
                 self._records[key] = _record(path, status[-1])
             else:
-                before = plan[0] if plan else {}
-                leftovers.append((key, path, before, status, self._old_tree(before, status)))
+                plan = status[0] if status and status[0]["is"] == "planned" else {}
+                leftovers.append((key, path, plan, status, self._old_tree(plan, status)))
         self._kill_all([tree for *_, tree in leftovers])
-        for key, path, before, status, tree in leftovers:
+        for key, path, plan, status, tree in leftovers:
             tree.remove_cgroup()
-            self._records[key] = self._lose(path, before, status)
+            self._records[key] = self._lose(path, plan, status)
         if leftovers:
             self.log(f"{len(leftovers)} attempts of a keeper before this one were lost")
 
@@ -497,7 +507,7 @@ class Server:
             "certain": certain,
             "pos": _cut_torn_output(path),
         }
-        _append_line(f"{path}/{files.STATUS_FILE}", line)
+        _append_line(f"{path}/{files.STATUS}", line)
         return _record(path, line)
 
 
@@ -604,7 +614,7 @@ def _record(path: str, last: Message) -> Record:
     state = {"done": "ended", "refused": "not started"}.get(last["is"])
     if state is None:
         state = "not started" if last["certain"] else "interrupted"
-    size = os.stat(f"{path}/{files.STATUS_FILE}").st_size
+    size = os.stat(f"{path}/{files.STATUS}").st_size
     return Record(path, state, last["pos"], size)
 
 
