@@ -1,0 +1,63 @@
+# The commands of this repository, the same by hand and in CI. `make` alone lists them.
+#
+#   PYTHON=python3.12   another interpreter; it gets a virtual environment of its own (.venv-3.12)
+#   ARGS="-k calendar"  handed to pytest by `make test`
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(or $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'),missing))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check lint format-check types imports purity format coverage bench lock setup clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY) ## a server, a worker and a few schedules, live (FOR=30s ends by itself)
+	@$(BIN)/bartos demo $(if $(FOR),--for $(FOR))
+
+test: $(READY) ## all tests, a real MariaDB among them (ARGS="-k word" for some)
+	@scripts/packages.sh mariadb
+	@$(BIN)/python scripts/run_tests.py $(ARGS)
+
+check: lint format-check types imports purity ## everything that can be said without running it
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+format-check: $(READY)
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy --strict
+
+imports: $(READY)
+	$(BIN)/lint-imports --no-logo
+
+purity: $(READY)
+	$(BIN)/pytest -q tests/docs/test_core_purity.py
+
+format: $(READY) ## put every file into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+coverage: $(READY) ## write lcov.info; every branch of the core is covered by unit tests
+	@scripts/packages.sh mariadb
+	@$(BIN)/python scripts/measure_coverage.py
+
+bench: $(READY) ## what is claimed about speed, measured
+	@for file in bench/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+lock: $(READY) ## pin the dependencies anew (UPGRADE=1 for the newest that fit)
+	@scripts/lock.sh $(BIN) $(if $(UPGRADE),--upgrade)
+
+setup: $(READY) ## the virtual environment; nothing to do when it is up to date
+
+$(READY): requirements-dev.txt pyproject.toml scripts/setup.sh scripts/packages.sh
+	@scripts/setup.sh "$(PYTHON)" "$(VENV)"
+
+clean: ## remove what these commands made
+	rm -rf .venv .venv-* .cache dist build lcov.info .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find src tests scripts bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

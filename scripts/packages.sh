@@ -1,0 +1,54 @@
+#!/bin/sh
+# Makes sure that this host has what a command needs beyond Python packages: `venv` (Python's own
+# venv with ensurepip) or `mariadb` (a server to start in a test's directory).
+#
+#   scripts/packages.sh venv PYTHON
+#   scripts/packages.sh mariadb
+#
+# As root on Debian it installs the packages. As anyone else it says what is missing: without venv
+# there is no going on (exit 1), without MariaDB the tests that need it are skipped, visibly.
+set -eu
+
+say() { printf '%s\n' "$*" >&2; }
+
+install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
+    say "installing Debian packages: $*"
+    if ! apt "$@" >/dev/null 2>&1; then # no package lists yet, or lists that are out of date
+        apt_update && apt "$@" >&2
+    fi
+}
+
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"; }
+
+apt_update() { apt-get -qq -o DPkg::Lock::Timeout=300 update >&2; }
+
+has_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
+
+# Users do not have /usr/sbin in their PATH.
+has_mariadb() (
+    PATH="$PATH:/usr/sbin:/usr/bin"
+    command -v mariadbd && command -v mariadb-install-db && command -v mariadb
+) >/dev/null 2>&1
+
+case "$1" in
+venv)
+    has_venv "$2" && exit 0
+    package="python$("$2" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+    install "$package" || true
+    has_venv "$2" && exit 0
+    say "$2 has no venv module with ensurepip. On Debian: apt-get install --no-install-recommends $package"
+    exit 1
+    ;;
+mariadb)
+    has_mariadb && exit 0
+    # The core packages hold the programs and no service: nothing is started, no user is made.
+    install mariadb-server-core mariadb-client-core || true
+    has_mariadb && exit 0
+    say "MariaDB is missing, so its tests are skipped. On Debian: apt-get install --no-install-recommends mariadb-server-core mariadb-client-core"
+    ;;
+*)
+    say "usage: $0 venv PYTHON | mariadb"
+    exit 2
+    ;;
+esac
