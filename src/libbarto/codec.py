@@ -227,21 +227,44 @@ class Codec(Generic[T]):
 
     `encode(value)` returns the bytes, `decode(data)` the value; both raise `CodecError`, and
     nothing else, whatever they are given. Errors name the field, those of `decode` also the byte.
-    `source` is the code that does it.
     """
 
-    __slots__ = ("_depth", "_dialect", "_limit", "_wire", "decode", "encode", "source")
+    __slots__ = ("_depth", "_dialect", "_limit", "_wire", "decode", "encode")
 
     encode: Callable[[T], bytes]
     decode: Callable[[bytes | bytearray | memoryview], T]
-    source: str
 
     def __init__(self, wire: _Wire, dialect: Dialect, limit: int, depth: int) -> None:
         self._wire = wire
         self._dialect = dialect
         self._limit = limit
         self._depth = depth
-        _compile(self, wire, dialect, limit, depth)
+        self.encode = self._encode_first
+        self.decode = self._decode_first
+
+    def compile(self) -> str:
+        """Compile now rather than at the first use; returns the code that does the work.
+
+        A program knows many messages and, as a rule, uses few; what compiling costs (a millisecond
+        or two for a large union) is paid for those alone.
+        """
+        source, self.encode, self.decode = _compile(
+            self._wire,
+            self._dialect,
+            limit=self._limit,
+            depth=self._depth,
+            encode_plainly=self.encode_plainly,
+            decode_plainly=self.decode_plainly,
+        )
+        return source
+
+    def _encode_first(self, value: T) -> bytes:
+        self.compile()
+        return self.encode(value)
+
+    def _decode_first(self, data: bytes | bytearray | memoryview) -> T:
+        self.compile()
+        return self.decode(data)
 
     def encode_plainly(self, value: T) -> bytes:
         """As `encode`, field by field: slower, and the reference of what is right."""
@@ -1205,8 +1228,8 @@ class _Code:
             return [tag + _varint(len(body)) + body]
         body_name = self.hold(_joined(parts))
         size = self.hold(f"len({body_name})")
-        heads = self.bind(tuple(tag + _varint(length) for length in range(1024)))
-        return [f"({heads}[{size}] if {size} < 1024 else {tag!r} + wide64({size}))", body_name]
+        heads = self.bind(tuple(tag + _varint(length) for length in range(251)))
+        return [f"({heads}[{size}] if {size} < 251 else {tag!r} + wide64({size}))", body_name]
 
     @contextmanager
     def confined(self, end: str, *, exactly: bool) -> Iterator[str]:
@@ -1424,8 +1447,16 @@ _COMMON: Final[dict[str, Any]] = {
 """What all compiled code refers to."""
 
 
-def _compile(result: Codec[Any], wire: _Wire, dialect: Dialect, limit: int, depth: int) -> None:
-    """Give a codec its straight-line code."""
+def _compile(
+    wire: _Wire,
+    dialect: Dialect,
+    *,
+    limit: int,
+    depth: int,
+    encode_plainly: Callable[[Any], bytes],
+    decode_plainly: Callable[[Any], Any],
+) -> tuple[str, Callable[[Any], bytes], Callable[[Any], Any]]:
+    """Straight-line code that falls back on the plain way: its source, how it writes and reads."""
     code = _Code(dialect)
     with code.block("def encode(value):"), code.block("try:"):
         code.put(f"depth = {depth}")
@@ -1441,17 +1472,16 @@ def _compile(result: Codec[Any], wire: _Wire, dialect: Dialect, limit: int, dept
             code.put("except FAULTS: pass")
         code.put("return decode_plainly(data)")
     code.put_functions()
-    result.source = "\n".join(code.lines) + "\n"
+    source = "\n".join(code.lines) + "\n"
     names = {
         **_COMMON,
         **{name: value for name, value in code.names.items() if value is not None},
         **{f"long{bits}": _long(bits, dialect.canonical) for bits in _FORMS},
-        "encode_plainly": result.encode_plainly,
-        "decode_plainly": result.decode_plainly,
+        "encode_plainly": encode_plainly,
+        "decode_plainly": decode_plainly,
     }
-    exec(compile(result.source, "<codec>", "exec"), names)  # noqa: S102 - source made above, of types
-    result.encode = names["encode"]
-    result.decode = names["decode"]
+    exec(compile(source, "<codec>", "exec"), names)  # noqa: S102 - made above, of types alone
+    return source, names["encode"], names["decode"]
 
 
 # -- from a type to its kind ------------------------------------------------------------------

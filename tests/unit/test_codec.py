@@ -447,7 +447,18 @@ def test_order_in_a_union_is_order_on_the_wire_also_where_python_sees_none() -> 
 def test_a_type_is_compiled_once() -> None:
     assert codec(Point) is codec(Point)
     assert codec(Point) is not codec(Point, V1)
-    assert codec(Point).source.startswith("def encode(value):")
+    assert codec(Point).compile().startswith("def encode(value):")
+
+
+def test_a_codec_is_compiled_when_it_is_first_used() -> None:
+    writer, reader = codec(Point, limit=7), codec(Point, limit=8)
+    early_encode, early_decode = writer.encode, reader.decode
+    assert writer.encode(Point(x=1, y=-1)) == b"\x02\x01"
+    assert writer.encode is not early_encode
+    assert reader.decode(b"\x02\x01") == Point(x=1, y=-1)
+    assert reader.decode is not early_decode
+    assert early_encode(Point(x=1, y=-1)) == b"\x02\x01"
+    assert early_decode(b"\x02\x01") == Point(x=1, y=-1)
 
 
 def test_fields_are_written_in_the_order_of_the_class() -> None:
