@@ -19,7 +19,7 @@ CANDIDATES = 5
 _PREFIX = re.compile(r"[0-9a-f]{1,32}")
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """The services of the application that serves `request`."""
     return cast(Services, request.app.state.services)
 

@@ -1,0 +1,261 @@
+"""A server's faces over a store in memory, and a history to fill that with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bartos.services import Connected, Facts, Joined, Services
+from bartos.store.memory import MemoryStore
+from bartos.store.port import Batch, EpochClaim, Pruned, QueryLimits, QueryResult, Record, Retention
+from libbarto.errors import UserError
+from libbarto.identity import Kind, occurrence_id, schedule_uid
+from libbarto.message.v2 import segment
+from libbarto.message.v2.record import (
+    Claimed,
+    Decided,
+    Ended,
+    Lane,
+    Output,
+    Started,
+    Status,
+    Stream,
+    StreamTotals,
+    Verdict,
+)
+
+KEY = "correct horse battery staple"
+SECOND = 1_000_000
+NOON = 1_795_521_600 * SECOND
+"""2026-11-24T12:00:00Z."""
+
+OUT, ERR, MARKER = Stream.STDOUT, Stream.STDERR, Stream.MARKER
+
+
+class Store(MemoryStore):
+    """A store in memory that also remembers what it was asked to prune, and knows one query."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pruned: list[tuple[Retention, bool]] = []
+        self.to_prune = [Pruned(5, 1000, 2, 1)]
+        self.results: dict[str, QueryResult] = {}
+
+    async def query(self, sql: str, limits: QueryLimits) -> QueryResult:
+        if sql not in self.results:
+            raise UserError(f"no such query: {sql}")
+        return self.results[sql]
+
+    async def prune(
+        self, keep: Retention, now: int, *, batch: int = 500, dry_run: bool = False
+    ) -> Pruned:
+        self.pruned.append((keep, dry_run))
+        return self.to_prune[min(len(self.pruned), len(self.to_prune)) - 1]
+
+
+@dataclass
+class Fleet:
+    """Who is said to be connected, and what was asked of them."""
+
+    here: list[Connected] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+
+    def connected(self) -> list[Connected]:
+        return list(self.here)
+
+    async def clean_up_workers(self, before: int) -> int:
+        self.asked.append(before)
+        return len(self.here)
+
+
+@dataclass
+class Enrolment:
+    """Gives the code `code-NAME`, and takes the secret `open sesame`."""
+
+    url: str = "https://barto.test:21526"
+    ca_pem: str | None = "-----BEGIN CERTIFICATE-----\n"
+
+    def join_code(self, name: str, labels: Mapping[str, str]) -> str:
+        if " " in name:
+            raise UserError(f'"{name}" is no name for a worker')
+        return "-".join(["code", name, *(f"{key}.{value}" for key, value in labels.items())])
+
+    def join(self, secret: str) -> Joined | None:
+        if secret != "open sesame":
+            return None
+        return Joined("web1", "barto.test", 21526, "PEM", "worker key", "public", {"role": "web"})
+
+
+@dataclass
+class StoppedClock:
+    """A clock that stands still."""
+
+    at: int = NOON
+    boot_id: bytes = bytes(16)
+
+    def now(self) -> int:
+        return self.at
+
+    def boottime(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing in the faces waits")
+
+
+@dataclass
+class Barto:
+    """The faces' services, with every part at hand. `facts` may be exchanged."""
+
+    store: Store = field(default_factory=Store)
+    fleet: Fleet = field(default_factory=Fleet)
+    enrolment: Enrolment = field(default_factory=Enrolment)
+    facts: Facts = field(default_factory=lambda: Facts(KEY, "sqlite barto.db", "bartos.toml"))
+    clock: StoppedClock = field(default_factory=StoppedClock)
+    seqs: dict[tuple[bytes, Lane], int] = field(default_factory=dict)
+
+    @property
+    def services(self) -> Services:
+        facts: Callable[[], Facts] = lambda: self.facts  # noqa: E731 (read anew at each call)
+        return Services(self.store, self.fleet, self.enrolment, facts, self.clock)
+
+    def uid(self, worker: str) -> bytes:
+        return worker.encode().ljust(16, b".")
+
+    async def worker(self, name: str, *, connected: bool = True, **facts: str) -> bytes:
+        """Let a worker have been here, and be here now if it is `connected`."""
+        uid = self.uid(name)
+        claim = EpochClaim(
+            uid=uid,
+            name=name,
+            epoch=1,
+            spool_id=uid,
+            labels={"role": "web"},
+            version="2.0.0",
+            capabilities={"os": "Debian", "os_version": "12", **facts},
+            address="192.0.2.9",
+            now=NOON,
+        )
+        await self.store.confirm_epoch(claim)
+        if connected:
+            link = Connected(name, uid, "192.0.2.10", NOON - 60 * SECOND, "2.0.1", 1500)
+            self.fleet.here.append(link)
+        return uid
+
+    async def _record(self, worker: str, lane: Lane, records: Sequence[Record]) -> None:
+        uid = self.uid(worker)
+        if await self.store.worker(uid) is None:
+            await self.worker(worker)
+        first = self.seqs.get((uid, lane), 0) + 1
+        self.seqs[uid, lane] = first + len(records) - 1
+        batch = Batch(uid, worker, uid, lane, 1, first, bytes(8), records)
+        assert await self.store.append([batch]) == [True]
+
+    async def run(
+        self,
+        worker: str,
+        schedule: str,
+        slot: int = NOON,
+        printed: Iterable[tuple[Stream, bytes]] = (),
+        *,
+        verdict: Verdict | None = Verdict.OK,
+        codes: Sequence[int | str] = (0,),
+        reason: str = "",
+        seconds: float = 2.0,
+        cut_bytes: int = 0,
+        whole: bool = True,
+    ) -> str:
+        """Let something have run; returns its id in hex. A code that is text is a signal ("9").
+
+        Each piece of `printed` is a chunk. `verdict` None: it still runs. Not `whole`: some of
+        the output is on its way.
+        """
+        uid = schedule_uid(schedule)
+        run_id = occurrence_id(Kind.CALENDAR, uid, self.uid(worker), slot)
+        began, ended = slot + 1000, slot + 1000 + round(seconds * 1e6)
+        offset, chunks, totals = 0, list[Record](), {OUT: 0, ERR: 0, MARKER: 0}
+        for number, (stream, data) in enumerate(printed):
+            pieces = segment.pack([segment.Segment(stream=stream, length=len(data))])
+            chunk = Output(
+                run_id=run_id,
+                attempt=1,
+                chunk_no=number,
+                step=0,
+                offset=offset,
+                first_line=0,
+                lines=data.count(b"\n"),
+                started_at=began + number * 1000,
+                segments=pieces,
+                data=data,
+            )
+            chunks.append(chunk)
+            offset += len(data)
+            totals[stream] += len(data)
+        if chunks:
+            await self._record(worker, Lane.OUTPUT, chunks)
+        state: list[Record] = [
+            Claimed(
+                run_id=run_id,
+                attempt=1,
+                kind=Kind.CALENDAR,
+                schedule_uid=uid,
+                schedule=schedule,
+                slot=slot,
+                at=slot + 500,
+                generation=17,
+            ),
+            Started(run_id=run_id, attempt=1, pid=4711, at=began),
+        ]
+        if verdict is not None:
+            for step, code in enumerate(codes):
+                state.append(
+                    Status(
+                        run_id=run_id,
+                        attempt=1,
+                        step=step,
+                        command=f"step {step}",
+                        exit_code=code if isinstance(code, int) else None,
+                        signal=int(code) if isinstance(code, str) else None,
+                        success=code == 0,
+                        started_at=began,
+                        ended_at=ended,
+                    )
+                )
+            last = self.seqs.get((self.uid(worker), Lane.OUTPUT), 0)
+            state.append(
+                Ended(
+                    run_id=run_id,
+                    attempt=1,
+                    verdict=verdict,
+                    reason=reason,
+                    started_at=began,
+                    ended_at=ended,
+                    output_seq=last if whole else last + 1,
+                    totals=[
+                        StreamTotals(stream=stream, bytes_=count, lines=0)
+                        for stream, count in totals.items()
+                    ],
+                    cut_bytes=cut_bytes,
+                )
+            )
+        await self._record(worker, Lane.STATE, state)
+        return run_id.hex()
+
+    async def did_not_run(
+        self, worker: str, schedule: str, first: int, last: int, count: int, reason: str
+    ) -> None:
+        """Let slots have been missed."""
+        decided = Decided(
+            schedule_uid=schedule_uid(schedule),
+            schedule=schedule,
+            first_slot=first,
+            last_slot=last,
+            count=count,
+            verdict=Verdict.MISSED,
+            reason=reason,
+        )
+        await self._record(worker, Lane.STATE, [decided])
+
+    def with_key(self, key: str | None) -> None:
+        """Let the server have another key, or none."""
+        self.facts = replace(self.facts, api_key=key)
