@@ -50,7 +50,11 @@ class JoinCode:
 
 def encode(code: JoinCode) -> str:
     """The word. `decode(encode(code)) == code`."""
-    body = bytes([len(code.secret)]) + code.secret + code.fingerprint + code.name.encode()
+    length = bytes([len(code.secret)])
+    return _encode_body(length + code.secret + code.fingerprint + code.name.encode())
+
+
+def _encode_body(body: bytes) -> str:
     text = base64.urlsafe_b64encode(body + _check(body)).decode("ascii").rstrip("=")
     return _PREFIX + text
 
@@ -89,8 +93,8 @@ def decode(text: str) -> JoinCode:
     try:
         name = body[split + FINGERPRINT_BYTES :].decode()
         return JoinCode(body[1:split], body[split : split + FINGERPRINT_BYTES], name)
-    except ValueError:
-        raise UserError("the join code is damaged; make another one") from None
+    except ValueError as error:
+        raise UserError("the join code is damaged; make another one") from error
 
 
 def _check(body: bytes) -> bytes:
