@@ -40,7 +40,6 @@ import typing
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, overload
 
 import msgspec
@@ -58,29 +57,25 @@ DEPTH: Final = 32
 # -- how a type is told its format ------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Number:
+class Number(msgspec.Struct, frozen=True):
     """The width of an int or float: `u8` ... `u64`, `i8` ... `i64`, `f32`, `f64`."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class FixedInt:
+class FixedInt(msgspec.Struct, frozen=True):
     """An unsigned int as `size` raw bytes (1, 2, 4 or 8), little-endian."""
 
     size: int
 
 
-@dataclass(frozen=True)
-class Fixed:
+class Fixed(msgspec.Struct, frozen=True):
     """Bytes of exactly `size`, without a length; or a `uuid.UUID` as its 16 bytes."""
 
     size: int
 
 
-@dataclass(frozen=True)
-class Tag:
+class Tag(msgspec.Struct, frozen=True):
     """How wide an enum's number is: `u32` (a varint) or `u8` (one raw byte)."""
 
     width: Literal["u8", "u32"]
@@ -90,8 +85,7 @@ class Framed:
     """The value carries its length in bytes, so that a reader can skip it or keep it raw."""
 
 
-@dataclass(frozen=True)
-class Mapped:
+class Mapped(msgspec.Struct, frozen=True):
     """A type of Python's that travels as another one.
 
     `decode` makes the value from what was read and raises `ValueError` if it cannot; `encode` makes
@@ -164,8 +158,7 @@ UuidText = Annotated[uuid.UUID, Mapped(str, _uuid_of_text, str)]
 """A UUID as text of 36 characters, the `UuidWrapper` of barto 1.x (protocol-v1.md section 2)."""
 
 
-@dataclass(frozen=True)
-class Dialect:
+class Dialect(msgspec.Struct, frozen=True):
     """How strict a protocol is: strictness belongs to it, not to the codec.
 
     `canonical`: only the shortest varint, and maps only with ascending keys, are read. `trailing`:
