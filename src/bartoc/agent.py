@@ -37,6 +37,7 @@ from bartoc.worker import (
 )
 from libbarto.clock import Clock
 from libbarto.errors import JournalError
+from libbarto.mailbox import Mailbox
 
 log = logging.getLogger("bartoc")
 
@@ -70,9 +71,8 @@ class Agent:
         self.on_records: Wake = lambda: None
         self.ready = asyncio.Event()
         self._offset_us = offset_us
-        self._events: asyncio.Queue[WorkerInput] = asyncio.Queue(QUEUE_EVENTS)
+        self._events: Mailbox[WorkerInput] = Mailbox(QUEUE_EVENTS)
         self._stopping = False
-        self._idle = asyncio.Event()
 
     # -- asked by others --------------------------------------------------------------------------
 
@@ -124,11 +124,16 @@ class Agent:
             worker.stopping = True
         pump = asyncio.create_task(self._pump(), name="runner events")
         try:
+            due = worker.next_due(self._now())
             while True:
-                batch = await self._next_batch(worker)
+                await self._events.wait(due)
+                events = self._events.take()
                 if pump.done():
                     await pump
-                await self._handle(worker, batch)
+                due = worker.next_due(self._now())
+                if events or due <= 0:
+                    await self._handle(worker, [*events, Tick()])
+                    due = worker.next_due(self._now())
         finally:
             pump.cancel()
             with contextlib.suppress(asyncio.CancelledError, RunnerLost):
@@ -143,17 +148,6 @@ class Agent:
                 await self._events.put(event)
             log.warning("the connection to the keeper was lost; opening it again")
             await self.clock.sleep(0.1)
-
-    async def _next_batch(self, worker: Worker) -> list[WorkerInput]:
-        """What has happened by now, or a tick when something is due."""
-        batch: list[WorkerInput] = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(worker.next_due(self._now())):
-                batch.append(await self._events.get())
-        while len(batch) < QUEUE_EVENTS and not self._events.empty():
-            batch.append(self._events.get_nowait())
-        batch.append(Tick())
-        return batch
 
     async def _handle(self, worker: Worker, batch: Sequence[WorkerInput]) -> None:
         commits: list[Commit] = []

@@ -16,8 +16,9 @@ from typing import Final
 from bartoc.journal import Held
 from bartoc.runner import Frame
 from libbarto.codec import U32, U64, Struct
+from libbarto.message.v2 import segment
 from libbarto.message.v2.record import OUTPUT_RECORD, Cut, Output
-from libbarto.message.v2.segment import Segment, pack, unpack
+from libbarto.message.v2.segment import Segment, pack
 
 CHUNK_BYTES: Final = 32 * 1024
 SEAL_AFTER_S: Final = 0.05
@@ -252,19 +253,6 @@ def without_beginning(record: Output, drop: int) -> Output:
     """The chunk without its first `drop` bytes: same number, offsets and lines moved on."""
     if not drop:
         return record
-    segments: list[Segment] = []
-    left = drop
-    for segment in unpack(record.segments):
-        gone = min(left, segment.length)
-        left -= gone
-        if segment.length > gone:
-            segments.append(
-                Segment(
-                    stream=segment.stream,
-                    length=segment.length - gone,
-                    offset_ms=segment.offset_ms,
-                )
-            )
     gone_lines = record.data.count(b"\n", 0, drop)
     return Output(
         run_id=record.run_id,
@@ -275,7 +263,7 @@ def without_beginning(record: Output, drop: int) -> Output:
         first_line=record.first_line + gone_lines,
         lines=record.lines - gone_lines,
         started_at=record.started_at,
-        segments=pack(segments),
+        segments=segment.without_beginning(record.segments, drop),
         data=record.data[drop:],
     )
 

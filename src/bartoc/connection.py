@@ -7,12 +7,11 @@ records out once they are durable, acknowledgements in. Knows nothing of schedul
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 from bartoc.journal import Journal, JournalState, LaneFacts
 from bartoc.worker import Contact, NewSet
@@ -20,6 +19,7 @@ from libbarto.backoff import Backoff
 from libbarto.clock import Clock
 from libbarto.envelope import PublicKey
 from libbarto.errors import BartoError, ConnectionClosed, JournalError, ProtocolError
+from libbarto.mailbox import Mailbox, receive_into
 from libbarto.message.v2.record import Lane
 from libbarto.message.v2.worker import Capabilities, Hello, LaneState, OfferAnswer
 from libbarto.session import (
@@ -48,6 +48,7 @@ log = logging.getLogger("bartoc.connection")
 
 CLOCK_WARNING_US: Final = 1_000_000
 PATIENT_RETRY_S: Final = 10.0
+INBOX_FRAMES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +85,25 @@ class Connection:
         self._rng = rng
         self._tell = tell
         self._backoff = backoff or Backoff()
-        self._wake = asyncio.Event()
+        self._inbox: Mailbox[bytes | ConnectionClosed] | None = None
+        self._spooled = True
         self._leaving = False
         self._said = ""
         self._offset_said = False
 
     def records_spooled(self) -> None:
         """There is something new to send."""
-        self._wake.set()
+        self._spooled = True
+        self._nudge()
 
     def leave(self) -> None:
         """Say goodbye once all that is spooled has been sent and acknowledged, or cannot be."""
         self._leaving = True
-        self._wake.set()
+        self._nudge()
+
+    def _nudge(self) -> None:
+        if self._inbox is not None:
+            self._inbox.nudge()
 
     async def run(self) -> None:
         """Connect again and again, until `leave`."""
@@ -109,9 +116,12 @@ class Connection:
                 patient = isinstance(error, ConnectionRefused)
                 self._say_once("cannot connect to the server", str(error))
             else:
+                began = self._clock.boottime()
                 try:
-                    opened, patient = await self._converse(transport)
-                    failures = 0 if opened else failures
+                    patient = await self._converse(transport)
+                    # A session that does not last is no reason to hurry back.
+                    if self._clock.boottime() - began > self._backoff.cap:
+                        failures = 0
                 except (ProtocolError, BartoError, JournalError) as error:
                     self._say_once("the session with the server broke", str(error))
                 finally:
@@ -125,19 +135,21 @@ class Connection:
 
     # -- one connection ---------------------------------------------------------------------------
 
-    async def _converse(self, transport: Transport) -> tuple[bool, bool]:
-        """Until the link ends; returns whether records could flow, and whether to be patient."""
+    async def _converse(self, transport: Transport) -> bool:
+        """Until the link ends; returns whether to be patient with the next try."""
         hello = self._hello(await self._journal.state())
         session = WorkerSession(hello, self._key, self._clock.boottime())
         talk = _Talk(self, transport, session)
-        receiving = asyncio.ensure_future(transport.receive())
+        self._inbox = inbox = Mailbox(INBOX_FRAMES)
+        reader = asyncio.create_task(receive_into(inbox, transport), name="frames")
         try:
             await talk.carry_out(session.open())
             while not talk.closed:
-                await self._wait(receiving, session, talk)
-                if receiving.done():
-                    frame = receiving.result()
-                    receiving = asyncio.ensure_future(transport.receive())
+                if not talk.more:
+                    await inbox.wait(session.next_due() - self._clock.boottime())
+                for frame in inbox.take():
+                    if isinstance(frame, ConnectionClosed):
+                        raise frame
                     now, boottime = self._clock.now(), self._clock.boottime()
                     await talk.carry_out(session.receive(frame, now, boottime))
                 now, boottime = self._clock.now(), self._clock.boottime()
@@ -150,26 +162,10 @@ class Connection:
             if not talk.closed:
                 self._say_once("the link to the server ended", str(error))
         finally:
-            receiving.cancel()
-            with contextlib.suppress(asyncio.CancelledError, BartoError):
-                await receiving
-        return talk.opened, talk.patient
-
-    async def _wait(
-        self, receiving: asyncio.Future[bytes], session: WorkerSession, talk: _Talk
-    ) -> None:
-        """Until a frame, new records, or something of the session's is due."""
-        if receiving.done() or talk.more:
-            await asyncio.sleep(0)
-            return
-        waking = asyncio.create_task(self._wake.wait())
-        timeout = max(0.0, session.next_due() - self._clock.boottime())
-        try:
-            both: list[asyncio.Future[Any]] = [receiving, waking]
-            await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waking.cancel()
-        self._wake.clear()
+            self._inbox = None
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+        return talk.patient
 
     def _hello(self, state: JournalState) -> Hello:
         held = state.current_set
@@ -286,6 +282,7 @@ class _Talk:
             # A mark below what was acknowledged shows that the server was restored.
             await owner._journal.forget_acknowledged(lane, seq)
         self.opened = True
+        owner._spooled = True
         owner._said = ""
         log.info("connected to the server", extra={"peer": self._transport.peer})
         owner.connected.set()
@@ -293,11 +290,17 @@ class _Talk:
 
     async def send_records(self) -> None:
         """One batch of each lane, the state lane first; `more` tells that there is more."""
+        if not (self.more or self._owner._spooled):
+            return
         self.more = False
+        if not self._session.may_send():
+            return
+        self._owner._spooled = False
         self._empty = True
         for lane in (Lane.STATE, Lane.OUTPUT):
             if not self._session.may_send():
                 self._empty = False
+                self._owner._spooled = True
                 return
             after = self._session.sent[lane]
             found = await self._owner._journal.read(lane, after, BATCH_BYTES)

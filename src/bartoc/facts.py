@@ -27,7 +27,7 @@ def capabilities() -> Capabilities:
         cpus=os.cpu_count() or 0,
         memory=_memory(),
         shells=_shells(),
-        root=os.geteuid() == 0,
+        user=Accounts()[""][1],
     )
 
 

@@ -8,6 +8,7 @@ same behaviour. Instants are microseconds since 1970, UTC.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -299,9 +300,9 @@ class MemoryJournal:
     async def read(self, lane: Lane, after: int, limit_bytes: int) -> list[Spooled]:
         found: list[Spooled] = []
         size = 0
-        for record, _ in self._lanes[lane].records:
-            if record.seq <= after:
-                continue
+        spool = self._lanes[lane]
+        begin = max(0, after + 1 - spool.facts().first)
+        for record, _ in itertools.islice(spool.records, begin, None):
             size += len(record.data)
             if found and size > limit_bytes:
                 break

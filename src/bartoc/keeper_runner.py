@@ -113,8 +113,10 @@ class KeeperRunner:
 
     async def forget(self, run_id: bytes, attempt: int) -> None:
         reading = self._readings.get((run_id, attempt))
-        if reading is not None and reading.over:
-            self._drop((run_id, attempt))
+        if reading is not None:
+            reading.forgotten = True
+            if reading.over:
+                self._drop((run_id, attempt))
         await self._say("forget", run_id, attempt)
 
     async def events(self) -> AsyncIterator[Event]:
@@ -175,7 +177,14 @@ class KeeperRunner:
         while self._ready:
             key = next(iter(self._ready))
             del self._ready[key]
-            event = self._readings[key].next(*key)
+            reading = self._readings[key]
+            try:
+                event = reading.next(*key)
+            except FileNotFoundError:
+                if not reading.forgotten:
+                    raise
+                self._drop(key)
+                continue
             if event is not None:
                 self._ready[key] = None
                 return event
@@ -311,6 +320,8 @@ class _Reading:
 
     def __init__(self, path: Path, position: int) -> None:
         self.over = False
+        self.forgotten = False
+        """Its end may never have been told, as its files go when it has one."""
         self._path = path
         self._position = position
         self._output_until = 0

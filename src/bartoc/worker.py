@@ -300,9 +300,9 @@ class Worker:
     def next_due(self, now: Now) -> float:
         """Seconds until `Tick` has to come, at most 1: no long sleep is ever trusted."""
         wait = 1.0
-        if self._ready and not self.stopping:
+        if self._ready and not self.stopping and now.wall >= self.newest:
             for timetable in self.timetables.values():
-                slot = timetable.next_after(max(now.wall, self._cursor(timetable.spec.uid, now)))
+                slot = timetable.next_after(self._cursor(timetable.spec.uid, now))
                 if slot is not None:
                     wait = min(wait, (slot - now.wall) / 1e6)
         for run in self.runs.values():

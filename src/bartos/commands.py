@@ -219,7 +219,7 @@ async def _each(rows: Iterable[Sequence[object]]) -> AsyncIterator[Sequence[obje
 def _info(given: Services) -> Table:
     build = build_info()
     facts = given.facts()
-    rows = [
+    rows: list[tuple[str, str, object]] = [
         ("build", "Version", build.version),
         ("git", "Commit", build.commit),
         ("git", "Commit Date", build.commit_date),
@@ -228,9 +228,10 @@ def _info(given: Services) -> Table:
         ("system", "Platform", platform.platform()),
         ("server", "Store", facts.store),
         ("server", "Configuration", facts.config_file),
-        ("server", "Configuration Error", facts.config_error or None),
         ("server", "Workers Connected", len(given.fleet.connected())),
     ]
+    if facts.config_error:
+        rows.append(("server", "Configuration Error", facts.config_error))
     return Table(("category", "label", "value"), _each(rows))
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bartos.plan import WorkerFacts, worker_set
+from bartos.plan import WorkerFacts, set_body, worker_set
 from bartos.schedules import Definition, from_json
 from bartos.store.port import ScheduleRow, WorkerRow
-from libbarto.message.v2.schedule import SCHEDULE_SET
 
 
 class Planner:
@@ -22,7 +21,7 @@ class Planner:
 
     def set_for(self, worker: WorkerRow) -> bytes:
         """The encoded set of a worker; the same bytes as long as nothing changes for it."""
-        return SCHEDULE_SET.encode(worker_set(self.definitions, facts_of(worker)))
+        return set_body(worker_set(self.definitions, facts_of(worker)))
 
 
 def facts_of(worker: WorkerRow) -> WorkerFacts:
@@ -34,6 +33,6 @@ def facts_of(worker: WorkerRow) -> WorkerFacts:
         labels=dict(worker.labels),
         os=said.get("os", ""),
         arch=said.get("arch", ""),
-        host=said.get("hostname", ""),
-        root=said.get("root") == "yes",
+        host=said.get("host", ""),
+        root=said["user"] == "root" if said.get("user") else None,
     )

@@ -280,7 +280,7 @@ class Pulse:
 
     def beat(self, now: int, boottime: float) -> Heartbeat | None:
         """A heartbeat, if one is due."""
-        if boottime - self.sent_at < HEARTBEAT_S:
+        if boottime < self.sent_at + HEARTBEAT_S:
             return None
         self.sent_at = boottime
         return Heartbeat(
@@ -298,7 +298,7 @@ class Pulse:
 
     def silent(self, boottime: float) -> bool:
         """Was nothing heard for too long?"""
-        return boottime - self.heard_at > SILENCE_S
+        return boottime >= self.heard_at + SILENCE_S
 
     def next_due(self) -> float:
         """The boottime at which `beat` or `silent` has something to say."""

@@ -17,8 +17,9 @@ from bartoc.connection import Connection, Identity
 from bartoc.journal import MemoryJournal
 from bartoc.runner import ScriptedRunner
 from bartoc.worker import Host
+from bartos.plan import schedule_rows
 from bartos.planning import Planner
-from bartos.schedules import load_schedules, schedule_rows
+from bartos.schedules import load_schedules
 from bartos.server import Server
 from bartos.store.memory import MemoryStore
 from bartos.store.port import Retention, RunFilter, RunRow
@@ -140,10 +141,9 @@ class World:
 
     async def configure(self, toml: str) -> None:
         """The schedules of a bartos.toml become those in force."""
-        loaded = load_schedules([("bartos.toml", toml)])
-        await self.store.replace_schedules(
-            schedule_rows(loaded.definitions, self.clock.now()), self.clock.now()
-        )
+        definitions = load_schedules([("bartos.toml", toml)])
+        rows = schedule_rows(definitions, await self.store.schedules(), self.clock.now())
+        await self.store.replace_schedules(rows, self.clock.now())
         if self.server is not None:
             self.server.planner.load(await self.store.schedules())
             self.server.sets_changed()
@@ -171,6 +171,7 @@ class World:
         """End everything; nothing is left running."""
         for worker in self.workers.values():
             await worker.crash()
+            await worker.runner.open()
             await worker.runner.shutdown(0.0)
             await worker.runner.close()
         if self.server is not None:

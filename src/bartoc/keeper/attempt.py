@@ -143,7 +143,7 @@ class Attempt:
             self._write_started(0, launched)
         except OSError as error:
             self._abandon(launched)
-            raise DidNotStart(f"the disk does not take its start: {error.strerror}") from error
+            raise DidNotStart(error.strerror or str(error)) from error
         refusal = self._refusal()
         if refusal is not None:
             self._abandon(launched)

@@ -363,7 +363,8 @@ class Server:
                 status.close()
             _remove(path)
             tree.remove_cgroup()
-            self._refuse(key, str(error))
+            why = error.strerror if isinstance(error, OSError) else None
+            self._refuse(key, f"could not start: {why or error}")
 
     def _refuse(self, key: Key, why: str) -> None:
         """It did not start, and left nothing behind that would say so."""

@@ -7,11 +7,10 @@ and sends what comes of it; every decision is the session's, the hub's or the pl
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 from collections import deque
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 from bartos.hub import Hub, Member
 from bartos.planning import Planner
@@ -20,6 +19,7 @@ from bartos.writer import Submitted, Writer
 from libbarto.clock import Clock
 from libbarto.envelope import SigningKey
 from libbarto.errors import ConnectionClosed, ProtocolError, StoreUnavailable
+from libbarto.mailbox import Mailbox, receive_into
 from libbarto.message.v2 import server as wire
 from libbarto.message.v2.record import Lane
 from libbarto.message.v2.worker import Hello
@@ -42,6 +42,7 @@ from libbarto.transport import Transport
 
 log = logging.getLogger("bartos.workers")
 
+INBOX_FRAMES: Final = 64
 CREDIT_CAP: Final = 1024 * 1024
 """The most credit of one worker, in bytes; all of them together have `CreditPool`."""
 
@@ -90,7 +91,7 @@ class WorkerLink:
         self._clock = clock
         self._session = ServerSession(nonce, version, clock.boottime())
         self._todo: deque[list[ServerEvent]] = deque()
-        self._wake = asyncio.Event()
+        self._inbox: Mailbox[bytes | ConnectionClosed] = Mailbox(INBOX_FRAMES)
         self._closed = False
         self._member: Member | None = None
         self._granted = 0
@@ -105,7 +106,7 @@ class WorkerLink:
 
     def set_wanted(self) -> None:
         self._push_wanted = True
-        self._wake.set()
+        self._inbox.nudge()
 
     def clean_up(self, before: int) -> None:
         self._later(self._session.order(wire.CleanUp(before=before)))
@@ -116,24 +117,24 @@ class WorkerLink:
 
     def _later(self, events: list[ServerEvent]) -> None:
         self._todo.append(events)
-        self._wake.set()
+        self._inbox.nudge()
 
     # -- the loop ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until the link ends, from either side."""
-        receiving = asyncio.ensure_future(self._transport.receive())
+        reader = asyncio.create_task(receive_into(self._inbox, self._transport), name="frames")
         try:
             while not self._closed:
-                await self._wait(receiving)
-                if receiving.done():
-                    frame = receiving.result()
-                    receiving = asyncio.ensure_future(self._transport.receive())
+                await self._inbox.wait(self._session.next_due() - self._clock.boottime())
+                for frame in self._inbox.take():
+                    if isinstance(frame, ConnectionClosed):
+                        raise frame
                     now, boottime = self._clock.now(), self._clock.boottime()
                     await self._carry_out(self._session.receive(frame, now, boottime))
                 while self._todo:
                     await self._carry_out(self._todo.popleft())
-                if self._push_wanted and self._member is not None:
+                if self._push_wanted and self._member is not None and not self._closed:
                     self._push_wanted = False
                     await self._push()
                 now, boottime = self._clock.now(), self._clock.boottime()
@@ -152,23 +153,10 @@ class WorkerLink:
             )
             await self._transport.close(1013, "the server's database is away; try again")
         finally:
-            receiving.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
-                await receiving
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
             self._gone()
             await self._transport.close()
-
-    async def _wait(self, receiving: asyncio.Future[bytes]) -> None:
-        if receiving.done():
-            return
-        waking = asyncio.create_task(self._wake.wait())
-        timeout = max(0.0, self._session.next_due() - self._clock.boottime())
-        try:
-            both: list[asyncio.Future[Any]] = [receiving, waking]
-            await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waking.cancel()
-        self._wake.clear()
 
     async def _carry_out(self, events: list[ServerEvent]) -> None:
         for event in events:
@@ -287,7 +275,7 @@ class WorkerLink:
             generation = max(row.generation, self._held[0]) + 1
             if not await self._store.set_generation(member.uid, row.generation, generation, wanted):
                 self._push_wanted = True
-                self._wake.set()
+                self._inbox.nudge()
                 return
         elif same:
             return
@@ -362,11 +350,11 @@ def capability_words(hello: Hello) -> dict[str, str]:
         "os_version": said.os_version,
         "kernel": said.kernel,
         "arch": said.arch,
-        "hostname": said.hostname,
+        "host": said.hostname,
         "cpus": str(said.cpus),
         "memory": str(said.memory),
         "shells": " ".join(said.shells),
-        "root": "yes" if said.root else "no",
+        "user": said.user,
     }
 
 

@@ -1,0 +1,456 @@
+"""The store's twin in memory: what a test asks of a database, without one.
+
+It keeps what `port` promises, and knows nothing of SQL: `query` answers only that it cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from bartos.store.port import (
+    Batch,
+    ChunkRow,
+    DeadLetter,
+    EpochClaim,
+    Mark,
+    Pruned,
+    QueryLimits,
+    QueryResult,
+    Record,
+    Retention,
+    RunFilter,
+    RunRow,
+    ScheduleRow,
+    SlotRange,
+    StepRow,
+    WorkerRow,
+)
+from bartos.store.trimming import marker_text, trimmed
+from libbarto.errors import StoreUnavailable, UserError
+from libbarto.message.v2.record import (
+    Claimed,
+    ClockBack,
+    Cut,
+    Decided,
+    Ended,
+    Lane,
+    Output,
+    SetApplied,
+    Started,
+    Status,
+    Stream,
+    Verdict,
+)
+from libbarto.message.v2.segment import Segment, pack
+
+Key = tuple[bytes, int]
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run, and where its output comes from."""
+
+    row: RunRow
+    spool_id: bytes
+    output_seq: int = 0
+
+
+@dataclass(slots=True)
+class _Spool:
+    marks: dict[Lane, Mark] = field(
+        default_factory=lambda: {Lane.STATE: Mark(), Lane.OUTPUT: Mark()}
+    )
+
+
+class MemoryStore:
+    """See the module's text. While `available` is False every method raises `StoreUnavailable`.
+
+    `refuse` tells of a record that "the database" will not take: it becomes a dead letter.
+    """
+
+    def __init__(self, refuse: Callable[[Record], bool] = lambda record: False) -> None:
+        self.available = True
+        self.dead_letters: list[tuple[bytes, Lane, DeadLetter]] = []
+        self.events: list[tuple[bytes, Record | Mark]] = []
+        self._refuse = refuse
+        self._workers: dict[bytes, WorkerRow] = {}
+        self._spools: dict[bytes, _Spool] = {}
+        self._runs: dict[bytes, _Run] = {}
+        self._steps: dict[tuple[bytes, int, int], StepRow] = {}
+        self._chunks: dict[Key, dict[int, ChunkRow]] = {}
+        self._ranges: list[SlotRange] = []
+        self._schedules: dict[bytes, ScheduleRow] = {}
+        self._dropped: set[bytes] = set()
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        self._reach()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def ping(self) -> None:
+        self._reach()
+
+    def _reach(self) -> None:
+        if not self.available:
+            raise StoreUnavailable("the store in memory was told to be away")
+
+    # -- sessions ---------------------------------------------------------------------------------
+
+    async def worker(self, uid: bytes) -> WorkerRow | None:
+        self._reach()
+        return self._workers.get(uid)
+
+    async def worker_named(self, name: str) -> WorkerRow | None:
+        self._reach()
+        bearers = [row for row in self._workers.values() if row.name == name]
+        return max(bearers, key=lambda row: row.last_seen, default=None)
+
+    async def workers(self) -> list[WorkerRow]:
+        self._reach()
+        return sorted(self._workers.values(), key=lambda row: (row.name, row.uid))
+
+    async def marks(self, spool_id: bytes) -> dict[Lane, Mark]:
+        self._reach()
+        return dict(self._spools.get(spool_id, _Spool()).marks)
+
+    async def confirm_epoch(self, claim: EpochClaim) -> bool:
+        self._reach()
+        row = self._workers.get(claim.uid)
+        if row is not None and row.epoch >= claim.epoch:
+            return False
+        known = row or WorkerRow(claim.uid, claim.name, first_seen=claim.now)
+        self._workers[claim.uid] = replace(
+            known,
+            name=claim.name,
+            epoch=claim.epoch,
+            spool_id=claim.spool_id,
+            labels=dict(claim.labels),
+            version=claim.version,
+            capabilities=dict(claim.capabilities),
+            last_seen=claim.now,
+            address=claim.address,
+        )
+        spool = self._spools.setdefault(claim.spool_id, _Spool())
+        spool.marks = {lane: replace(mark, epoch=claim.epoch) for lane, mark in spool.marks.items()}
+        return True
+
+    async def append(self, batches: Sequence[Batch]) -> list[bool]:
+        self._reach()
+        results = [False] * len(batches)
+        order = sorted(range(len(batches)), key=lambda index: batches[index].lane)
+        for index in order:
+            results[index] = self._append(batches[index])
+        return results
+
+    def _append(self, batch: Batch) -> bool:
+        spool = self._spools.get(batch.spool_id)
+        mark = spool.marks[batch.lane] if spool else None
+        if spool is None or mark is None:
+            return False
+        if (mark.epoch, mark.seq + 1) != (batch.epoch, batch.first_seq):
+            return False
+        for seq, record in enumerate(batch.records, batch.first_seq):
+            if isinstance(record, DeadLetter):
+                self.dead_letters.append((batch.spool_id, batch.lane, record))
+            elif self._refuse(record):
+                letter = DeadLetter(seq, b"", "refused")
+                self.dead_letters.append((batch.spool_id, batch.lane, letter))
+            else:
+                self._take(batch, record)
+        spool.marks[batch.lane] = Mark(batch.last_seq, batch.tag, batch.epoch)
+        return True
+
+    def _take(self, batch: Batch, record: Record) -> None:
+        match record:
+            case Claimed():
+                self._claimed(batch, record)
+            case Started(run_id=run_id, at=at):
+                self._change(run_id, started_at=at)
+            case Status():
+                self._status(record)
+            case Ended():
+                self._ended(record)
+            case Decided():
+                self._ranges.append(
+                    SlotRange(
+                        record.schedule_uid,
+                        record.schedule,
+                        batch.worker_uid,
+                        batch.worker,
+                        record.first_slot,
+                        record.last_slot,
+                        record.count,
+                        Verdict(record.verdict),
+                        record.reason,
+                        record.last_slot,
+                    )
+                )
+            case SetApplied() | ClockBack():
+                self.events.append((batch.worker_uid, record))
+            case Output():
+                self._output(record)
+            case Cut():
+                self._cut(record)
+
+    def _claimed(self, batch: Batch, record: Claimed) -> None:
+        if record.run_id in self._runs and self._runs[record.run_id].row.attempt >= record.attempt:
+            return
+        row = RunRow(
+            run_id=record.run_id,
+            attempt=record.attempt,
+            schedule_uid=record.schedule_uid,
+            schedule=record.schedule,
+            worker_uid=batch.worker_uid,
+            worker=batch.worker,
+            kind=record.kind,
+            slot=record.slot,
+            claimed_at=record.at,
+            late_us=record.late_us,
+            generation=record.generation,
+            started_at=None,
+            ended_at=None,
+            verdict=None,
+            reason="",
+            exit_code=None,
+            signal=None,
+            complete=False,
+            bytes_out=0,
+            bytes_err=0,
+            cut_bytes=0,
+            cut_lines=0,
+        )
+        self._runs[record.run_id] = _Run(row, batch.spool_id)
+
+    def _status(self, record: Status) -> None:
+        self._steps[record.run_id, record.attempt, record.step] = StepRow(
+            record.run_id,
+            record.attempt,
+            record.step,
+            record.command,
+            record.exit_code,
+            record.signal,
+            record.success,
+            record.started_at,
+            record.ended_at,
+            record.reason,
+        )
+
+    def _ended(self, record: Ended) -> None:
+        run = self._runs.get(record.run_id)
+        if run is None:
+            return
+        size = {total.stream: total.bytes_ for total in record.totals}
+        decisive = self._decisive(record.run_id, record.attempt)
+        run.output_seq = record.output_seq
+        self._change(
+            record.run_id,
+            verdict=Verdict(record.verdict),
+            reason=record.reason,
+            started_at=record.started_at,
+            ended_at=record.ended_at,
+            exit_code=None if decisive is None else decisive.exit_code,
+            signal=None if decisive is None else decisive.signal,
+            bytes_out=size.get(Stream.STDOUT, 0),
+            bytes_err=size.get(Stream.STDERR, 0),
+            cut_bytes=record.cut_bytes,
+        )
+
+    def _decisive(self, run_id: bytes, attempt: int) -> StepRow | None:
+        """The step whose end decided the run's: the first that failed, else the last."""
+        steps = [row for key, row in sorted(self._steps.items()) if key[:2] == (run_id, attempt)]
+        failed = [step for step in steps if not step.success]
+        return next(iter(failed), steps[-1] if steps else None)
+
+    def _output(self, record: Output) -> None:
+        if record.run_id in self._dropped:
+            return
+        rows = self._chunks.setdefault((record.run_id, record.attempt), {})
+        rows.setdefault(
+            record.chunk_no,
+            ChunkRow(
+                record.chunk_no,
+                record.step,
+                record.offset,
+                record.first_line,
+                record.lines,
+                record.started_at,
+                record.segments,
+                record.data,
+            ),
+        )
+
+    def _cut(self, record: Cut) -> None:
+        rows = self._chunks.setdefault((record.run_id, record.attempt), {})
+        after = record.first_line + (record.lines or 0)
+        for number, row in sorted(rows.items()):
+            end = row.offset + len(row.data)
+            if row.offset >= record.from_offset and end <= record.to_offset:
+                del rows[number]
+                if record.lines is None:
+                    after = row.first_line + row.lines
+            elif record.from_offset <= row.offset < record.to_offset:
+                rows[number] = trimmed(row, record.to_offset - row.offset)
+                after = rows[number].first_line
+        lines = after - record.first_line
+        text = marker_text(record.to_offset - record.from_offset, lines)
+        rows[record.chunk_no] = ChunkRow(
+            record.chunk_no,
+            record.step,
+            record.from_offset,
+            record.first_line,
+            0,
+            record.at,
+            pack([Segment(stream=Stream.MARKER, length=len(text))]),
+            text,
+        )
+        self._change(record.run_id, cut_lines=lines)
+
+    def _change(self, run_id: bytes, **changes: object) -> None:
+        run = self._runs.get(run_id)
+        if run is not None:
+            run.row = replace(run.row, **changes)  # type: ignore[arg-type]
+
+    async def skip_to(self, spool_id: bytes, lane: Lane, epoch: int, mark: Mark, at: int) -> bool:
+        self._reach()
+        spool = self._spools.get(spool_id)
+        if spool is None or spool.marks[lane].epoch != epoch or spool.marks[lane].seq >= mark.seq:
+            return False
+        spool.marks[lane] = replace(mark, epoch=epoch)
+        self.events.append((spool_id, mark))
+        return True
+
+    async def current(self, sessions: Sequence[tuple[bytes, int]]) -> list[bool]:
+        self._reach()
+        return [
+            (row := self._workers.get(uid)) is not None and row.epoch == epoch
+            for uid, epoch in sessions
+        ]
+
+    async def seen(self, uids: Sequence[bytes], now: int) -> None:
+        self._reach()
+        for uid in uids:
+            if uid in self._workers:
+                self._workers[uid] = replace(self._workers[uid], last_seen=now)
+
+    async def set_generation(
+        self, uid: bytes, expected: int, generation: int, set_hash: bytes
+    ) -> bool:
+        self._reach()
+        row = self._workers.get(uid)
+        if row is None or row.generation != expected:
+            return False
+        self._workers[uid] = replace(row, generation=generation, set_hash=set_hash)
+        return True
+
+    # -- schedules --------------------------------------------------------------------------------
+
+    async def schedules(self) -> list[ScheduleRow]:
+        self._reach()
+        return sorted(self._schedules.values(), key=lambda row: row.name)
+
+    async def replace_schedules(self, rows: Sequence[ScheduleRow], now: int) -> None:
+        self._reach()
+        self._schedules = {row.uid: row for row in rows}
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    async def runs(self, wanted: RunFilter) -> list[RunRow]:
+        self._reach()
+        rows = [self._shown(run) for run in self._runs.values()]
+        rows = [row for row in rows if _wanted(row, wanted)]
+        rows.sort(key=lambda row: (row.slot, row.run_id), reverse=True)
+        if wanted.before is not None:
+            rows = [row for row in rows if (row.slot, row.run_id) < wanted.before]
+        return rows[: wanted.limit]
+
+    def _shown(self, run: _Run) -> RunRow:
+        mark = self._spools[run.spool_id].marks[Lane.OUTPUT]
+        return replace(run.row, complete=run.row.verdict is not None and mark.seq >= run.output_seq)
+
+    async def runs_like(self, prefix: str, limit: int = 3) -> list[RunRow]:
+        self._reach()
+        return [
+            self._shown(run)
+            for run_id, run in sorted(self._runs.items())
+            if run_id.hex().startswith(prefix)
+        ][:limit]
+
+    async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
+        self._reach()
+        if attempt is None:
+            run = self._runs.get(run_id)
+            attempt = 1 if run is None else run.row.attempt
+        return [row for key, row in sorted(self._steps.items()) if key[:2] == (run_id, attempt)]
+
+    async def chunks(
+        self, run_id: bytes, attempt: int, after: int = -1, limit: int = 64
+    ) -> list[ChunkRow]:
+        self._reach()
+        rows = self._chunks.get((run_id, attempt), {})
+        return [row for number, row in sorted(rows.items()) if number > after][:limit]
+
+    async def ranges(self, wanted: RunFilter) -> list[SlotRange]:
+        self._reach()
+        rows = [row for row in self._ranges if _wanted_range(row, wanted)]
+        rows.sort(key=lambda row: row.last_slot, reverse=True)
+        return rows[: wanted.limit]
+
+    async def schedule_names(self, worker: str) -> list[str]:
+        self._reach()
+        return sorted({run.row.schedule for run in self._runs.values() if run.row.worker == worker})
+
+    async def query(self, sql: str, limits: QueryLimits) -> QueryResult:
+        self._reach()
+        raise UserError("the store in memory has no SQL")
+
+    # -- housekeeping -----------------------------------------------------------------------------
+
+    async def prune(
+        self, keep: Retention, now: int, *, batch: int = 500, dry_run: bool = False
+    ) -> Pruned:
+        self._reach()
+        return Pruned()
+
+    # -- for tests --------------------------------------------------------------------------------
+
+    def output(self, worker: str, schedule: str | None = None) -> bytes:
+        """All output of a worker's runs (of one schedule), oldest run first, in order."""
+        runs = sorted(
+            (run.row for run in self._runs.values() if run.row.worker == worker),
+            key=lambda row: (row.slot, row.run_id),
+        )
+        return b"".join(
+            chunk.data
+            for row in runs
+            if schedule is None or row.schedule == schedule
+            for _, chunk in sorted(self._chunks.get((row.run_id, row.attempt), {}).items())
+        )
+
+
+def _named(name: str, wanted: str) -> bool:
+    return wanted in {name, name.rpartition("/")[2]}
+
+
+def _wanted(row: RunRow, wanted: RunFilter) -> bool:
+    return (
+        (wanted.worker is None or row.worker == wanted.worker)
+        and (wanted.schedule is None or _named(row.schedule, wanted.schedule))
+        and (wanted.verdicts is None or row.verdict in wanted.verdicts)
+        and (wanted.running is None or (row.verdict is None) is wanted.running)
+        and (wanted.since is None or row.slot >= wanted.since)
+        and (wanted.until is None or row.slot < wanted.until)
+    )
+
+
+def _wanted_range(row: SlotRange, wanted: RunFilter) -> bool:
+    return (
+        (wanted.worker is None or row.worker == wanted.worker)
+        and (wanted.schedule is None or _named(row.schedule, wanted.schedule))
+        and (wanted.verdicts is None or row.verdict in wanted.verdicts)
+        and (wanted.since is None or row.last_slot >= wanted.since)
+        and (wanted.until is None or row.first_slot < wanted.until)
+    )

@@ -1,0 +1,30 @@
+"""Cutting output to the byte: a chunk without its beginning, and the marker between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bartos.store.port import ChunkRow
+from libbarto.message.v2.segment import without_beginning
+
+
+def trimmed(row: ChunkRow, drop: int) -> ChunkRow:
+    """The chunk without its first `drop` bytes: same number, offset and lines moved on."""
+    lines = row.data.count(b"\n", 0, drop)
+    return replace(
+        row,
+        offset=row.offset + drop,
+        first_line=row.first_line + lines,
+        lines=row.lines - lines,
+        segments=without_beginning(row.segments, drop),
+        data=row.data[drop:],
+    )
+
+
+def marker_text(size: int, lines: int) -> bytes:
+    """What stands between head and tail of output that exceeded `output_max`.
+
+    >>> marker_text(1234567, 890)
+    b'[barto: 1,234,567 bytes in 890 lines left out]\\n'
+    """
+    return f"[barto: {size:,} bytes in {lines:,} lines left out]\n".encode()
