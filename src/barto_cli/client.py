@@ -203,7 +203,12 @@ class Client:
             self.close()
             raise self._unreachable(error) from error
         headers = {name.lower(): value for name, value in response.getheaders()}
-        yield Body(headers, self._pieces(response))
+        try:
+            yield Body(headers, self._pieces(response))
+        finally:
+            if not response.isclosed():
+                # What was not read stands in the way of a next answer.
+                self.close()
 
     def _pieces(self, response: http.HTTPResponse) -> Iterator[bytes]:
         try:
@@ -212,6 +217,7 @@ class Client:
                 yield piece
             if response.length:
                 raise http.IncompleteRead(b"", response.length)
+            response.close()
         except (OSError, http.HTTPException) as error:
             self.close()
             place = self.place

@@ -159,6 +159,17 @@ def plain(value: object) -> str:
             return safe(str(value))
 
 
+def many(count: object, word: str) -> str:
+    """So many of something.
+
+    >>> many(1, "run"), many(0, "run"), many(2, "exit status")
+    ('1 run', '0 runs', '2 exit statuses')
+    """
+    if count == 1:
+        return f"1 {word}"
+    return f"{count} {word}{'es' if word.endswith('s') else 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: `key` in the row, its `title`, and how a row's value is shown.

@@ -412,8 +412,6 @@ def build(
             inner = table.setdefault(str(part), {})
             assert isinstance(inner, dict)
             table = inner
-        if value.value == {} and isinstance(table.get(str(path[-1])), dict):
-            continue
         table[str(path[-1])] = dict(value.value) if isinstance(value.value, dict) else value.value
     try:
         return Built(model.model_validate(tree))

@@ -150,8 +150,8 @@ class _Scanner:
 
     def _skip(self, pattern: re.Pattern[str]) -> str:
         found = pattern.match(self._text, self._position)
-        if found is None:  # tomllib has accepted this text, so this is a fault of ours
-            raise AssertionError(f"lost at line {self._here()}")
+        # tomllib has accepted this text, so to be lost would be a fault of ours.
+        assert found is not None, f"lost at line {self._here()}"
         self._position = found.end()
         return found[0]
 

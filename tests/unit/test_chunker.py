@@ -124,9 +124,7 @@ def test_head_and_tail_are_kept_to_the_byte_and_the_marker_counts_exactly(
 
 
 @given(texts, pieces, booleans)
-def test_each_chunk_says_where_it_stands(
-    data: bytes, sizes: list[int], seals: list[bool]
-) -> None:
+def test_each_chunk_says_where_it_stands(data: bytes, sizes: list[int], seals: list[bool]) -> None:
     ledger = run_through(frames_of(data, sizes), 10_000, seals, [False])
     offset = lines = 0
     for number in sorted(ledger.rows):

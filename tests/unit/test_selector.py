@@ -81,6 +81,11 @@ def test_words_of_the_grammar_are_names_when_quoted() -> None:
     assert means('role="a b" and "not"', "not", {"role": "a b"})
 
 
+def test_parentheses_that_change_nothing_leave_no_trace() -> None:
+    assert str(Selector.parse("a or (b or (c)) and (d and e)")) == "a or (b or c) and d and e"
+    assert Selector.parse("a or (b or c)") == Selector.parse("a or b or c")
+
+
 def test_one_name_is_known_as_such() -> None:
     assert Selector.parse(" web1 ").name == "web1"
     for text in ("web*", "web?", "os=debian", "web1 or web2"):

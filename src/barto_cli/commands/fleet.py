@@ -10,7 +10,7 @@ from typing import Any
 from barto_cli import times
 from barto_cli.client import USAGE, Failure
 from barto_cli.given import Given
-from barto_cli.render import Column, Format, Listing, Row, Screen, by_state, json_text, plain
+from barto_cli.render import Column, Format, Listing, Row, Screen, by_state, json_text, many, plain
 
 
 def info(given: Given, *, as_json: bool) -> None:
@@ -104,7 +104,7 @@ def _since(screen: Screen, row: Row) -> str:
 def _total(given: Given, rows: list[Row] | list[dict[str, object]]) -> None:
     if given.for_people:
         how_to = "" if rows else "; add one with `barto worker add NAME`"
-        given.note(f"{len(rows)} worker{'' if len(rows) == 1 else 's'}{how_to}")
+        given.note(f"{many(len(rows), 'worker')}{how_to}")
 
 
 def worker_add(given: Given, name: str, labels: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from barto_cli import times
 from barto_cli.client import USAGE, Failure
 from barto_cli.given import Given
-from barto_cli.render import Column, Listing, Row, Screen, plain
+from barto_cli.render import Column, Listing, Row, Screen, many, plain
 from libbarto.message.v2 import cli as wire
 
 KINDS: Final = {kind.name.lower(): kind for kind in wire.UpdateKind}
@@ -24,7 +24,7 @@ def query(given: Given, sql: str) -> None:
         note = answer.end.note
     if given.for_people:
         count = len(rows) if isinstance(rows, list) else 0
-        given.note(f"{count} row{'' if count == 1 else 's'}" + (f"; {note}" if note else ""))
+        given.note(many(count, "row") + (f"; {note}" if note else ""))
     else:
         given.note(note)
 
@@ -57,7 +57,8 @@ def cleanup(given: Given, *, older_than: str | None, yes: bool, dry_run: bool) -
     row = _clean(given, age, dry_run=dry_run)
     if given.for_people:
         would = "would be" if dry_run else "were"
-        given.write([f"{_counts(row)} {would} dropped; {row['workers']} workers {would} asked"])
+        asked = f"{many(row['workers'], 'worker')} {would} asked to clean up, too"
+        given.write([f"{_counts(row)} {would} dropped; {asked}"])
     else:
         given.emit(Listing((), [row], list(row)))
 
@@ -70,8 +71,8 @@ def _clean(given: Given, age: int | None, *, dry_run: bool) -> dict[str, object]
 def _counts(row: Row) -> str:
     size = times.size(int(str(row["output_bytes"])))
     return (
-        f"{row['runs']} runs, {row['output_rows']} rows of output ({size}) "
-        f"and {row['status_rows']} exit statuses"
+        f"{many(row['runs'], 'run')}, {many(row['output_rows'], 'chunk')} of output ({size}) "
+        f"and {many(row['status_rows'], 'exit status')}"
     )
 
 
@@ -111,7 +112,7 @@ def _sum(screen: Screen, rows: list[dict[str, object]]) -> str:
     if not rows:
         return "nothing to update"
     first = rows[0]
-    said = [f"{len(rows)} package{'' if len(rows) == 1 else 's'}"]
+    said = [many(len(rows), "package")]
     for key, words in (
         ("total_download_bytes", "to download"),
         ("total_installed_bytes", "installed"),

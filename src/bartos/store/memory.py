@@ -77,7 +77,7 @@ class MemoryStore:
         self._workers: dict[bytes, WorkerRow] = {}
         self._spools: dict[bytes, _Spool] = {}
         self._runs: dict[bytes, _Run] = {}
-        self._steps: dict[tuple[bytes, int, int], StepRow] = {}
+        self._steps: dict[Key, dict[int, StepRow]] = {}
         self._chunks: dict[Key, dict[int, ChunkRow]] = {}
         self._ranges: list[SlotRange] = []
         self._schedules: dict[bytes, ScheduleRow] = {}
@@ -226,7 +226,8 @@ class MemoryStore:
         self._runs[record.run_id] = _Run(row, batch.spool_id)
 
     def _status(self, record: Status) -> None:
-        self._steps[record.run_id, record.attempt, record.step] = StepRow(
+        steps = self._steps.setdefault((record.run_id, record.attempt), {})
+        steps[record.step] = StepRow(
             record.run_id,
             record.attempt,
             record.step,
@@ -261,7 +262,7 @@ class MemoryStore:
 
     def _decisive(self, run_id: bytes, attempt: int) -> StepRow | None:
         """The step whose end decided the run's: the first that failed, else the last."""
-        steps = [row for key, row in sorted(self._steps.items()) if key[:2] == (run_id, attempt)]
+        steps = [step for _, step in sorted(self._steps.get((run_id, attempt), {}).items())]
         failed = [step for step in steps if not step.success]
         return next(iter(failed), steps[-1] if steps else None)
 
@@ -384,7 +385,7 @@ class MemoryStore:
         if attempt is None:
             run = self._runs.get(run_id)
             attempt = 1 if run is None else run.row.attempt
-        return [row for key, row in sorted(self._steps.items()) if key[:2] == (run_id, attempt)]
+        return [step for _, step in sorted(self._steps.get((run_id, attempt), {}).items())]
 
     async def chunks(
         self, run_id: bytes, attempt: int, after: int = -1, limit: int = 64

@@ -26,3 +26,21 @@ def pack(segments: Iterable[Segment]) -> bytes:
 def unpack(data: bytes) -> list[Segment]:
     """The segments in `data`; raises `CodecError` where it is none of ours."""
     return SEGMENTS.decode(data)
+
+
+def without_beginning(data: bytes, drop: int) -> bytes:
+    """The packed segments of a chunk that lost its first `drop` bytes."""
+    kept: list[Segment] = []
+    left = drop
+    for segment in unpack(data):
+        gone = min(left, segment.length)
+        left -= gone
+        if segment.length > gone:
+            kept.append(
+                Segment(
+                    stream=segment.stream,
+                    length=segment.length - gone,
+                    offset_ms=segment.offset_ms,
+                )
+            )
+    return pack(kept)

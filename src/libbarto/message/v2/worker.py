@@ -33,7 +33,7 @@ class Capabilities(Extensible):
     cpus: U32 = 0
     memory: U64 = 0
     shells: list[str] = []
-    root: bool = False
+    user: str = ""
 
 
 class Hello(Extensible):
