@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from barto_cli.render import Format
+from barto_cli.render import Format, safe_lines
 from libbarto.errors import BartoError, UserError
 
 if TYPE_CHECKING:
@@ -410,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _usage(program, error)
     except BartoError as error:
         code = USAGE if isinstance(error, UserError) else getattr(error, "exit_code", ERROR)
-        sys.stderr.write(f"{program}: {error}\n")
+        sys.stderr.write(safe_lines(f"{program}: {error}\n"))
         return int(code)
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\n")

@@ -328,7 +328,9 @@ class Client:
             return Failure(
                 REFUSED, f"{place} is for root and the user that bartos runs as; try sudo"
             )
-        reason = str(error.args[0]) if isinstance(error, http.HTTPException) else _words(error)
+        reason = _words(error)
+        if isinstance(error, http.HTTPException) and not isinstance(error, OSError):
+            return Failure(UNREACHABLE, f"what answers at {place} is no bartos: {reason}")
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return Failure(
                 UNREACHABLE,
@@ -463,12 +465,17 @@ def _candidates(listed: object) -> str:
 
 
 def _words(error: Exception) -> str:
-    """What an operating system's error says, without its number."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, OSError) and error.strerror and "CERTIFICATE" not in str(error):
-        return error.strerror
-    return str(error) or type(error).__name__
+    """What an error says, in one line and without its number."""
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case http.RemoteDisconnected():
+            return "it closes the connection without an answer"
+        case OSError(strerror=str(words)) if words and "CERTIFICATE" not in str(error):
+            return words
+        case _:
+            first, *_ = str(error).strip().splitlines() or [""]
+            return first or type(error).__name__
 
 
 def _who() -> str:

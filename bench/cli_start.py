@@ -1,0 +1,74 @@
+"""How long does a command of barto-cli take of its own? Each is run as a process against a server
+on a Unix socket that answers at once; DESIGN wants under 200 ms.
+
+    python bench/cli_start.py [RUNS]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.faces import NOON, OUT, SECOND, Barto
+from tests.served import on_unix_socket
+
+COMMANDS = (
+    ["--version"],
+    ["--help"],
+    ["runs"],
+    ["logs", "@last"],
+    ["worker", "list"],
+    ["clients"],
+    ["list", "-n", "web1", "-c", "tick"],
+)
+
+
+async def history(barto: Barto) -> None:
+    for number in range(100):
+        await barto.run("web1", "tick", NOON + number * 60 * SECOND, [(OUT, b"hello\n" * 5)])
+
+
+def main(runs: int) -> None:
+    barto = Barto()
+    asyncio.run(history(barto))
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "bartos.sock"
+        config = Path(directory) / "barto-cli.toml"
+        config.write_text(f'[bartos]\nsocket = "{path}"\n')
+        with on_unix_socket(barto, path):
+            for command in [None, *COMMANDS]:
+                measure(command, config, runs)
+
+
+def measure(command: list[str] | None, config: Path, runs: int) -> None:
+    program = [sys.executable, "-c", "pass"]
+    if command is not None:
+        start = "import sys; from barto_cli.app import main; sys.exit(main(sys.argv[1:]))"
+        program = [sys.executable, "-c", start, "-c", str(config), *command]
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    took = []
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for _ in range(runs):
+        began = time.perf_counter()
+        subprocess.run(program, check=True, stdout=subprocess.DEVNULL, env=environment)
+        took.append((time.perf_counter() - began) * 1000)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / runs * 1000
+    name = "python -c pass" if command is None else f"barto-cli {' '.join(command)}"
+    print(
+        f"{name:40} median {statistics.median(took):5.0f} ms  least {min(took):5.0f} ms"
+        f"  CPU {cpu:5.0f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
