@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bartos.joincode import JoinCode, decode, encode
+from libbarto.joincode import JoinCode, decode, encode
 from libbarto.errors import UserError
 
 CODE = JoinCode(b"sixteen secret b", hashlib.sha256(b"the CA").digest(), "web1")
@@ -85,7 +85,7 @@ def test_what_is_no_code_is_told_why(text: str, message: str) -> None:
 
 
 def test_a_code_with_a_right_checksum_around_nonsense_is_refused() -> None:
-    from bartos import joincode
+    from libbarto import joincode
 
     for body in (b"\x01sf", b"\x01s" + bytes(16) + b"\xff", b"\x00" + bytes(16) + b"name"):
         word = joincode._encode_body(body)
