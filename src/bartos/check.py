@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bartos.plan import WorkerFacts, refusals, without_workers
+from bartos.plan import Plan, WorkerFacts, without_workers
 from bartos.schedules import Definition
 from libbarto.realtime import Realtime
 from libbarto.settings import Fault
@@ -105,8 +105,9 @@ def _of_workers(
         text = f'workers = "{definition.workers}" matches no known worker ({known})'
         yield _warning(definition, text, "workers")
     by_name = {definition.name: definition for definition in definitions}
+    plan = Plan(definitions)
     for worker in workers:
-        for refusal in refusals(definitions, worker):
+        for refusal in plan.refusals(worker):
             text = f"does not run on {worker.name}: {refusal.reason}"
             yield _warning(by_name[refusal.schedule], text, "run_as")
 

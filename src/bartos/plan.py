@@ -51,46 +51,74 @@ class Refusal:
         return f'schedule "{self.schedule}" on {self.worker}: {self.reason}'
 
 
-def matching(definitions: Iterable[Definition], worker: WorkerFacts) -> list[Definition]:
-    """The definitions in force that mean this worker, in order of name."""
-    words = worker.words
-    return sorted(
-        (
-            definition
-            for definition in definitions
-            if definition.enabled and definition.selector.matches(worker.name, words)
-        ),
-        key=lambda definition: definition.name,
-    )
+class Plan:
+    """Definitions, made ready to answer for one worker after another.
+
+    What names a single worker is found by that name, and a schedule takes its wire form once, so
+    that ten thousand workers that come back together do not wait for one another.
+    """
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        enabled = (definition for definition in definitions if definition.enabled)
+        self._definitions = sorted(enabled, key=lambda definition: definition.name)
+        self._wire: dict[int, Schedule] = {}
+        self._named: dict[str, list[int]] = {}
+        self._others: list[int] = []
+        for index, definition in enumerate(self._definitions):
+            name = definition.selector.name
+            (self._others if name is None else self._named.setdefault(name, [])).append(index)
+
+    def matching(self, worker: WorkerFacts) -> list[Definition]:
+        """The definitions in force that mean this worker, in order of name."""
+        return [self._definitions[index] for index in self._indices(worker)]
+
+    def refusals(self, worker: WorkerFacts) -> list[Refusal]:
+        """What this worker matches and does not get, and why."""
+        return [
+            Refusal(definition.name, worker.name, reason)
+            for definition in self.matching(worker)
+            if (reason := _refused(definition, worker)) is not None
+        ]
+
+    def set_for(self, worker: WorkerFacts) -> ScheduleSet:
+        """All that `worker` is to do. Equal definitions make equal sets, whatever their order."""
+        chosen = [
+            index
+            for index in self._indices(worker)
+            if _refused(self._definitions[index], worker) is None
+        ]
+        schedules = [self._wire_form(index) for index in chosen]
+        if not chosen:
+            return ScheduleSet(schedules=schedules)
+        # One for all (it stands in [defaults] alone), so any definition has it.
+        offline_max = self._definitions[chosen[0]].offline_max
+        return ScheduleSet(schedules=schedules, offline_max_us=_us(offline_max))
+
+    def _indices(self, worker: WorkerFacts) -> list[int]:
+        words = worker.words
+        others = (
+            index
+            for index in self._others
+            if self._definitions[index].selector.matches(worker.name, words)
+        )
+        return sorted([*self._named.get(worker.name, []), *others])
+
+    def _wire_form(self, index: int) -> Schedule:
+        wire = self._wire.get(index)
+        if wire is None:
+            wire = self._wire[index] = wire_schedule(self._definitions[index])
+        return wire
 
 
-def refusals(definitions: Iterable[Definition], worker: WorkerFacts) -> list[Refusal]:
-    """What this worker matches and does not get, and why."""
-    return [
-        Refusal(definition.name, worker.name, reason)
-        for definition in matching(definitions, worker)
-        if (reason := _refused(definition, worker)) is not None
-    ]
+def worker_set(definitions: Iterable[Definition], worker: WorkerFacts) -> ScheduleSet:
+    """All that one worker is to do; for many workers keep a `Plan`."""
+    return Plan(definitions).set_for(worker)
 
 
 def _refused(definition: Definition, worker: WorkerFacts) -> str | None:
     if definition.run_as is not None and worker.root is False:
         return f'run_as = "{definition.run_as}" needs a bartoc that runs as root, which it does not'
     return None
-
-
-def worker_set(definitions: Sequence[Definition], worker: WorkerFacts) -> ScheduleSet:
-    """All that `worker` is to do. Equal definitions make equal sets, whatever their order."""
-    chosen = [
-        definition
-        for definition in matching(definitions, worker)
-        if _refused(definition, worker) is None
-    ]
-    schedules = [wire_schedule(definition) for definition in chosen]
-    if not chosen:
-        return ScheduleSet(schedules=schedules)
-    # One for all (it stands in [defaults] alone), so any definition has it.
-    return ScheduleSet(schedules=schedules, offline_max_us=_us(chosen[0].offline_max))
 
 
 def wire_schedule(definition: Definition) -> Schedule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bartos.plan import WorkerFacts, set_body, worker_set
+from bartos.plan import Plan, WorkerFacts, set_body
 from bartos.schedules import Definition, from_json
 from bartos.store.port import ScheduleRow, WorkerRow
 
@@ -14,14 +14,16 @@ class Planner:
 
     def __init__(self) -> None:
         self.definitions: tuple[Definition, ...] = ()
+        self._plan = Plan(())
 
     def load(self, rows: Sequence[ScheduleRow]) -> None:
         """Take the schedules of the store as those in force."""
         self.definitions = tuple(from_json(row.definition) for row in rows)
+        self._plan = Plan(self.definitions)
 
     def set_for(self, worker: WorkerRow) -> bytes:
         """The encoded set of a worker; the same bytes as long as nothing changes for it."""
-        return set_body(worker_set(self.definitions, facts_of(worker)))
+        return set_body(self._plan.set_for(facts_of(worker)))
 
 
 def facts_of(worker: WorkerRow) -> WorkerFacts:

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from bartos.plan import (
     Changes,
+    Plan,
     Refusal,
     WorkerFacts,
     changes,
-    matching,
-    refusals,
     removes_too_much,
     schedule_rows,
     set_body,
@@ -149,20 +148,26 @@ def test_another_user_s_rights_need_a_worker_that_is_root() -> None:
     unknown = dataclasses.replace(WEB1, root=None)
     assert names(worker_set(definitions, plain)) == ["b"]
     assert names(worker_set(definitions, WEB1)) == names(worker_set(definitions, unknown))
-    (refusal,) = refusals(definitions, plain)
+    (refusal,) = Plan(definitions).refusals(plain)
     assert isinstance(refusal, Refusal)
     assert str(refusal) == (
         'schedule "a" on web1: run_as = "postgres" needs a bartoc that runs as root, '
         "which it does not"
     )
-    assert refusals(definitions, WEB1) == []
+    assert Plan(definitions).refusals(WEB1) == []
 
 
 def test_what_means_nobody_is_found() -> None:
     definitions = [schedule("a", "web1"), schedule("b", "db*"), schedule("c", "x", enabled=False)]
     assert [one.name for one in without_workers(definitions, [WEB1, WEB2])] == ["b"]
     assert [one.name for one in without_workers(definitions, [])] == ["a", "b"]
-    assert [one.name for one in matching(definitions, WEB1)] == ["a"]
+    assert [one.name for one in Plan(definitions).matching(WEB1)] == ["a"]
+
+
+def test_a_plan_answers_for_one_worker_after_another() -> None:
+    plan = Plan(DEFINITIONS)
+    for worker in (WEB1, WEB2, WEB1):
+        assert plan.set_for(worker) == worker_set(DEFINITIONS, worker)
 
 
 # -- reloads --------------------------------------------------------------------------------------
