@@ -62,8 +62,12 @@ Output = Annotated[
     typer.Option("-o", "--output", help="Write a table for people, or a form for programs."),
 ]
 Utc = Annotated[bool, typer.Option("--utc", help="Show times in UTC, not in your zone.")]
-Limit = Annotated[int, typer.Option("-n", "--limit", min=1, help="Runs at most, the newest.")]
-RunsShown = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Runs at most.")]
+Limit = Annotated[
+    int, typer.Option("-n", "--limit", metavar="N", min=1, help="Runs at most, the newest.")
+]
+RunsShown = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Runs at most, the newest.")
+]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, or @last.")]
 
 
@@ -101,11 +105,13 @@ def flags(
     ] = False,
     config: Annotated[
         Path | None,
-        typer.Option("-c", "--config", "--config-absolute-path", help="Read this file."),
+        typer.Option("-c", "--config", "--config-absolute-path", metavar="FILE", help="Read this."),
     ] = None,
     tracing: Annotated[
         Path | None,
-        typer.Option("-t", "--tracing-absolute-path", help="Of barto 1.x; has no effect."),
+        typer.Option(
+            "-t", "--tracing-absolute-path", metavar="FILE", help="Of barto 1.x; has no effect."
+        ),
     ] = None,
     output: Output = None,
     utc: Utc = False,
@@ -165,26 +171,30 @@ def given_by(context: typer.Context, output: Format | None, utc: bool) -> Iterat
 def runs(
     context: typer.Context,
     worker: Annotated[
-        str | None, typer.Option("-w", "--worker", help="Only of this worker.")
+        str | None, typer.Option("-w", "--worker", metavar="NAME", help="Only of this worker.")
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option("-s", "--schedule", help="Only of this schedule.")
+        str | None, typer.Option("-s", "--schedule", metavar="NAME", help="Only of this schedule.")
     ] = None,
     verdict: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="VERDICT",
             help="Only with this verdict: ok, failed, timed_out, cancelled, skipped, missed, "
-            "interrupted, lost. May be given more than once."
+            "interrupted, lost. May be given more than once.",
         ),
     ] = None,
     running: Annotated[bool, typer.Option("--running", help="Only what runs now.")] = False,
     since: Annotated[
         str | None,
         typer.Option(
-            help="Only planned for this time or later: 2h (ago), today, 2026-11-24, RFC 3339."
+            metavar="TIME",
+            help="Only planned for this time or later: 2h (ago), today, 2026-11-24, RFC 3339.",
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Only planned before this time.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only planned before this time.")
+    ] = None,
     limit: Limit = 20,
     output: Output = None,
     utc: Utc = False,
@@ -276,10 +286,10 @@ def clients(
 @app.command("list")
 def list_(
     context: typer.Context,
-    name: Annotated[str, typer.Option("-n", "--name", help="The worker.")],
+    name: Annotated[str, typer.Option("-n", "--name", metavar="NAME", help="The worker.")],
     cmd_name: Annotated[
         str | None,
-        typer.Option("-c", "--cmd-name", "--cmd-name-opt", help="The schedule."),
+        typer.Option("-c", "--cmd-name", "--cmd-name-opt", metavar="CMD", help="The schedule."),
     ] = None,
     limit: RunsShown = 100,
     output: Output = None,
@@ -354,7 +364,7 @@ def cleanup(
 @app.command()
 def updates(
     context: typer.Context,
-    name: Annotated[str, typer.Option("-n", "--name", help="The worker.")],
+    name: Annotated[str, typer.Option("-n", "--name", metavar="NAME", help="The worker.")],
     update_kind: Annotated[
         UpdateKindName, typer.Option("-u", "--update-kind", help="Whose output it is.")
     ],
