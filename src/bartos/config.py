@@ -228,7 +228,7 @@ def load_settings(
     if (tls.cert is None) is not (tls.key is None):
         given, other = ("cert", "key") if tls.key is None else ("key", "cert")
         place = loaded.sources[f"tls.{given}"]
-        raise ConfigError(f"{place}: tls.{given} is given without tls.{other}")
+        raise InvalidConfig([Fault(place, f"tls.{given} is given without tls.{other}")])
     return loaded
 
 

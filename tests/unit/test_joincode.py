@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libbarto.joincode import JoinCode, decode, encode
 from libbarto.errors import UserError
+from libbarto.joincode import JoinCode, decode, encode
 
 CODE = JoinCode(b"sixteen secret b", hashlib.sha256(b"the CA").digest(), "web1")
 
