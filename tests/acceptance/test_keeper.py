@@ -250,12 +250,16 @@ async def test_what_is_not_taken_over_blocks_the_command(runner: KeeperRunner) -
     await runner.open()
     await runner.spawn(order("head -c 20000000 /dev/zero; exit 9"))
     position = 0
-    with pytest.raises(TimeoutError):  # it goes quiet, and the command lives
-        async with asyncio.timeout(1.0):
+    async for event in runner.events():
+        if isinstance(event, OutputRead):
+            position = event.position
+        if position > UNTAKEN_MAX:
+            break
+    with pytest.raises(TimeoutError):  # it has gone quiet, and the command lives
+        async with asyncio.timeout(0.5):
             async for event in runner.events():
-                assert not isinstance(event, StepEnded)
-                if isinstance(event, OutputRead):
-                    position = event.position
+                assert isinstance(event, OutputRead)
+                position = event.position
     assert UNTAKEN_MAX < position < UNTAKEN_MAX + 200_000
     await runner.taken(RUN, 1, position)
     events = await told(runner)
@@ -359,7 +363,7 @@ async def test_an_orphan_with_the_pipe_is_given_two_seconds(runner: KeeperRunner
     assert ends(events) == [(3, None, None)]
     assert ended(events).orphans_killed == 1
     step = next(event for event in events if isinstance(event, StepEnded))
-    assert 1.9 < (ended(events).at - step.ended_at) / 1e6 < 3.0
+    assert 1.9 < (ended(events).at - step.ended_at) / 1e6 < 5.0
     assert sleepers() == set()
 
 
@@ -522,6 +526,10 @@ async def test_the_keeper_leaves_when_it_was_shut_down(
     assert not (tmp_path / "keeper.sock").exists()
 
 
+def descriptors(pid: int) -> list[int]:
+    return [int(fd.name) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 def limit(pid: int, which: int, soft: int) -> None:
     """Give a process another soft limit (prlimit(2))."""
     resource.prlimit(pid, which, (soft, resource.prlimit(pid, which)[1]))
@@ -540,12 +548,15 @@ async def test_what_the_disk_does_not_take_waits_and_nothing_is_lost(
     limit(keeper, resource.RLIMIT_FSIZE, 100_000)
     go.write_text("\n")
     log = tmp_path / "keeper.log"
-    await until(lambda: "output waits: File too large" in log.read_text())
+    await until(lambda: "output waits: " in log.read_text())
     limit(keeper, resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
     await runner.resume(RUN, 1, 0)
     events = await told(runner)
     assert output(events) == b"up\n" + b"".join(b"%d\n" % n for n in range(1, 100_001))
     assert ends(events) == [(8, None, None)]
+
+
+FULL = {"could not start: File too large", "could not start: No space left on device"}
 
 
 async def test_on_a_full_disk_nothing_starts(runner: KeeperRunner, tmp_path: Path) -> None:
@@ -557,10 +568,24 @@ async def test_on_a_full_disk_nothing_starts(runner: KeeperRunner, tmp_path: Pat
         refused = (await told(runner, attempt))[-1]
         assert isinstance(refused, NotStarted)
         assert refused.certain
-        assert refused.reason == "could not start: File too large"
+        assert refused.reason in FULL
     limit(keeper, resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
     assert await runner.open() == ()
     assert not (tmp_path / "witness").exists()
+
+
+async def test_a_full_disk_holds_up_no_shutdown(runner: KeeperRunner, tmp_path: Path) -> None:
+    await runner.open()
+    keeper = keeper_pid(tmp_path)
+    await runner.spawn(order("echo up; seq 1000000; sleep 1000"))
+    limit(keeper, resource.RLIMIT_FSIZE, 100_000)
+    log = tmp_path / "keeper.log"
+    await until(lambda: "output waits: " in log.read_text())
+    await runner.shutdown(0.1)
+    assert sleepers() == set()
+    await runner.close()
+    await until(lambda: not alive(keeper))
+    assert [known.state for known in await runner.open()] == [RunState.INTERRUPTED]
 
 
 async def test_without_descriptors_a_command_does_not_start_and_the_keeper_lives(
@@ -568,7 +593,7 @@ async def test_without_descriptors_a_command_does_not_start_and_the_keeper_lives
 ) -> None:
     await runner.open()
     keeper = keeper_pid(tmp_path)
-    in_use = max(map(int, os.listdir(f"/proc/{keeper}/fd"))) + 1
+    in_use = max(descriptors(keeper)) + 1
     limit(keeper, resource.RLIMIT_NOFILE, in_use + 3)
     await runner.spawn(order("exit 0"))
     assert ends(await told(runner)) == [(None, None, "could not start: no descriptor left")]
@@ -614,3 +639,28 @@ async def test_two_hundred_starts_in_a_burst_all_end(runner: KeeperRunner) -> No
     assert codes == {attempt: attempt % 7 for attempt in range(1, 201)}
     assert said == {attempt: b"%d\n" % attempt for attempt in range(1, 201)}
     assert await runner.open() == ()
+
+
+def test_without_a_cgroup_the_tree_is_found_by_session_descent_and_marks() -> None:
+    """What a setsid, a double fork and another group of processes leave to go by."""
+    env = {"PATH": "/usr/bin:/bin", "BARTO_RUN": f"tree-{os.getpid()}", "BARTO_ATTEMPT": "1"}
+    main = subprocess.Popen(
+        ["/bin/sh", "-c", f"{ESCAPES}"],
+        env=env,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with main:
+        assert main.stdout is not None
+        assert main.stdout.readline() == b"up\n"
+        found = tree.process(main.pid)
+        assert found is not None
+        attempt = tree.Tree(tree.Snapshot, tree.marks(env))
+        attempt.add(found.pid, found.born)
+        assert main.pid in {member.pid for member in attempt.members()}
+        killed: set[int] = set()
+        while reached := attempt.signal(signal.SIGKILL):
+            killed |= reached
+        assert main.wait() == -signal.SIGKILL
+        assert len(killed) >= 4
+        assert attempt.members() == []

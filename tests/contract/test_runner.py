@@ -213,6 +213,29 @@ async def test_commands_see_the_environment_of_the_order(rig: Rig) -> None:
     assert printed(await told(rig.runner), STDOUT).split() == [b"hello", b"."]
 
 
+@pytest.mark.parametrize(
+    ("script", "said", "code"),
+    [
+        ("true && echo yes || echo no", b"yes\n", 0),
+        ("false && echo yes || echo no", b"no\n", 0),
+        ("test 2 -ge 10 && echo yes", b"", 1),
+        ("test $BARTO_ATTEMPT -ge 1; echo 'a;  b'  c", b"a;  b c\n", 0),
+        ("test a = a && printf x\nprintf y", b"xy", 0),
+        ("test 1 -eq 2 || exit 9", b"", 9),
+        ("nonesuch", b"", 127),
+        ("", b"", 0),
+    ],
+)
+async def test_the_twin_reads_these_words_as_a_shell_does(
+    rig: Rig, script: str, said: bytes, code: int
+) -> None:
+    await rig.runner.open()
+    await rig.runner.spawn(order(script))
+    events = await told(rig.runner)
+    assert printed(events, STDOUT) == said
+    assert ends(events) == [(0, code, None, None)]
+
+
 async def test_a_repeat_starts_nothing(rig: Rig) -> None:
     await rig.runner.open()
     await rig.runner.spawn(order("echo once"))
@@ -268,7 +291,7 @@ async def test_a_timeout_ends_all_steps_with_TERM(rig: Rig) -> None:
 
 async def test_what_ignores_TERM_is_killed(rig: Rig) -> None:
     await rig.runner.open()
-    await rig.runner.spawn(order("trap '' TERM; sleep 50", timeout=0.2, kill_after=0.2))
+    await rig.runner.spawn(order("trap '' TERM; sleep 50", timeout=1.0, kill_after=0.2))
     events = await told(rig.runner)
     assert ends(events) == [(0, None, signal.SIGKILL, "timeout")]
 
@@ -288,7 +311,7 @@ async def test_a_cancelled_attempt_says_so(rig: Rig) -> None:
 
 async def test_commands_go_on_while_nobody_listens(rig: Rig) -> None:
     await rig.runner.open()
-    await rig.runner.spawn(order("echo one; sleep 0.3; echo two", "echo three; exit 4"))
+    await rig.runner.spawn(order("echo one; sleep 1; echo two", "echo three; exit 4"))
     one = await first(rig.runner, OutputRead)
     assert isinstance(one, OutputRead)
     await rig.runner.taken(RUN, 1, one.position)

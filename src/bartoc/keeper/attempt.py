@@ -73,6 +73,9 @@ class Keeper(Protocol):
     def over(self, attempt: Attempt) -> None:
         """The attempt has ended, or did not start, and all of it stands in its files."""
 
+    def stuck(self) -> None:
+        """An attempt is `stuck` now."""
+
     def log(self, text: str) -> None:
         """Tell an operator."""
 
@@ -93,6 +96,8 @@ class Attempt:
         self.path = path
         self.over = False
         self.state = "running"
+        self.stuck = False
+        """Nothing of it is alive, but the disk does not take how it ended."""
         self._keeper = keeper
         self._order = order
         self._steps: list[list[str]] = order["steps"]
@@ -336,7 +341,12 @@ class Attempt:
             self._status.retry()
         except OSError:
             self._disk = self._keeper.later(_DISK_PATIENCE, self._try_disk)
+            main_is_gone = self.over or (self._ended is not None and self._stopping is not None)
+            if main_is_gone and not self._tree.members():
+                self.stuck = True
+                self._keeper.stuck()
             return
+        self.stuck = False
         self._keeper.grew(self)
         if self.over:
             self._settle()

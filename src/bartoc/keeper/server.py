@@ -151,7 +151,10 @@ class Server:
         self._attempts.pop(key, None)
         self._idle_since = time.monotonic()
         self._daemons = [old for old in (*self._daemons, attempt) if not old.remove_cgroup()]
-        if self._stopping and not self._attempts:
+        self.stuck()
+
+    def stuck(self) -> None:
+        if self._stopping and self._all_stopped():
             self._say_stopped()
 
     def log(self, text: str) -> None:
@@ -195,9 +198,11 @@ class Server:
                 alarm.action()
 
     def _may_leave(self) -> bool:
-        if self._attempts or self._connection is not None:
+        if self._connection is not None:
             return False
-        return self._stopping or time.monotonic() - self._idle_since >= IDLE_SECONDS
+        if self._stopping:
+            return self._all_stopped()
+        return not self._attempts and time.monotonic() - self._idle_since >= IDLE_SECONDS
 
     # Whom it speaks with.
 
@@ -417,8 +422,12 @@ class Server:
         self._stopping = True
         for attempt in list(self._attempts.values()):
             attempt.stop("stopped", grace)
-        if not self._attempts:
-            self._say_stopped()
+        self.stuck()
+
+    def _all_stopped(self) -> bool:
+        """Whether nothing of any attempt is alive. What then waits for a full disk is given up
+        when we leave: a shutdown does not wait for an operator."""
+        return all(attempt.stuck for attempt in self._attempts.values())
 
     def _say_stopped(self) -> None:
         self._tell()
