@@ -140,7 +140,8 @@ class Connection:
         hello = self._hello(await self._journal.state())
         session = WorkerSession(hello, self._key, self._clock.boottime())
         talk = _Talk(self, transport, session)
-        self._inbox = inbox = Mailbox(INBOX_FRAMES)
+        inbox: Mailbox[bytes | ConnectionClosed] = Mailbox(INBOX_FRAMES)
+        self._inbox = inbox
         reader = asyncio.create_task(receive_into(inbox, transport), name="frames")
         try:
             await talk.carry_out(session.open())

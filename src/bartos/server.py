@@ -65,8 +65,11 @@ class Server:
     # -- life -------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin the standing tasks; the store is opened as soon as it answers."""
-        self._spawn(self._open_store(), "store")
+        """Begin the standing tasks; the store is opened as soon as it answers.
+
+        `store_task` is over when it is open, or failed for good: the caller looks.
+        """
+        self.store_task = self._spawn(self._open_store(), "store")
         self._spawn(self.writer.run(), "writer")
         self._spawn(self._compare_sessions(), "sessions")
         self._spawn(self._retain(), "retention")
@@ -131,8 +134,10 @@ class Server:
 
     # -- standing tasks ---------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        return task
 
     async def _open_store(self) -> None:
         said = False

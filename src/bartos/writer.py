@@ -50,6 +50,7 @@ class Writer:
         self.away = False
         self.committed = 0
         self.on_return: Callable[[], None] = lambda: None
+        self.on_commit: Callable[[Batch], None] = lambda _: None
 
     def submit(self, submitted: Submitted) -> None:
         """Take a batch on; never waits, since the sender had credit for it."""
@@ -106,4 +107,5 @@ class Writer:
         for submitted, advanced in zip(group, results, strict=True):
             if advanced:
                 self.committed += len(submitted.batch.records)
+                self.on_commit(submitted.batch)
             submitted.done(advanced)

@@ -1,0 +1,318 @@
+"""The composition root of bartos: the only place that names concrete ports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from starlette.websockets import WebSocket
+
+from bartos.api.app import create_app
+from bartos.api.guard import over_unix_socket
+from bartos.config import Configuration, Settings
+from bartos.enrolment import SharedKeyEnrolment
+from bartos.init import Initialised
+from bartos.listening import Listener, bind_local, bind_network
+from bartos.planning import Planner
+from bartos.reload import Reloader
+from bartos.server import Server
+from bartos.services import Connected, Facts, Services
+from bartos.store.port import Retention, Store
+from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
+from bartos.store.sql import create_store
+from libbarto.build_info import build_info
+from libbarto.clock import Clock, SystemClock
+from libbarto.config import Endpoint
+from libbarto.envelope import SigningKey
+from libbarto.errors import ConfigError
+from libbarto.places import SOCKET
+from libbarto.tls import server_context
+from libbarto.websocket import V2, ServerTransport
+
+log = logging.getLogger("bartos")
+
+LOCK: Final = "bartos.lock"
+CONFIRMATION: Final = "reload.yes"
+V1_ONLY_TEXT: Final = "this server speaks barto.v2; barto 1.x is not switched on"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The server's secrets and certificates, wherever they come from."""
+
+    api_key: str
+    signing_key: SigningKey
+    ca: bytes
+    cert: Path
+    key: Path
+
+
+def identity_of(settings: Settings, initialised: Initialised) -> Identity:
+    """What the configuration says, and what `init` made for the rest. Raises `ConfigError`."""
+    signing = initialised.signing_key
+    if settings.signing_key is not None:
+        signing = SigningKey.from_base64(settings.signing_key.get_secret_value())
+    cert, key, ca = initialised.paths.cert, initialised.paths.key, initialised.ca_pem
+    if settings.tls.cert is not None and settings.tls.key is not None:
+        cert, key = settings.tls.cert, settings.tls.key
+        ca = _last_certificate(cert)
+    return Identity(settings.secret() or initialised.api_key, signing, ca, cert, key)
+
+
+def _last_certificate(file: Path) -> bytes:
+    """The last certificate of a PEM file: what vouches for the first."""
+    mark = b"-----BEGIN CERTIFICATE-----"
+    try:
+        _, found, last = file.read_bytes().rpartition(mark)
+    except OSError as error:
+        raise ConfigError(f"tls.cert: {file} cannot be read: {error.strerror}") from error
+    if not found:
+        raise ConfigError(f"tls.cert: {file} has no certificate in it (PEM)")
+    return mark + last
+
+
+def store_settings(configuration: Configuration) -> StoreSettings:
+    """Which database. Raises `ConfigError`."""
+    maria = configuration.settings.mariadb
+    if maria is None:
+        return SqliteSettings(configuration.sqlite_path)
+    return MariaDbSettings(
+        host=maria.host,
+        port=maria.port,
+        socket=maria.socket,
+        username=maria.username,
+        password=maria.secret(),
+        database=maria.database,
+        options=maria.options,
+    )
+
+
+class StateLock:
+    """One server at a time has a state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file = directory / LOCK
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """Raises `ConfigError` where another bartos has it, or the directory is read-only."""
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"the state directory {self._file.parent} cannot be written: {error.strerror}; "
+                "give bartos another one (state_dir in bartos.toml), or the right to write there"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise ConfigError(
+                f"the state directory {self._file.parent} is in use by another bartos "
+                f"(process {self.holder() or 'unknown'}): stop that one, or give this one a "
+                "state_dir of its own"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        self._descriptor = descriptor
+
+    def holder(self) -> int | None:
+        """The pid of the bartos that has it now, if one has."""
+        try:
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            return int(text) if text.isdigit() else None
+        finally:
+            os.close(descriptor)
+        return None
+
+    def release(self) -> None:
+        """Give it back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+class Bartos:
+    """A server on this host. `run` lasts until `stop`."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        identity: Identity,
+        addresses: tuple[str, ...],
+        read: Callable[[], Configuration],
+    ) -> None:
+        settings = configuration.settings
+        self._configuration = configuration
+        self._identity = identity
+        self._state = configuration.state_dir
+        self._clock: Clock = SystemClock()
+        self._stop = asyncio.Event()
+        self._network = bind_network(settings.listen, settings.port)
+        self.port: int = self._network.getsockname()[1]
+        self.url = _public_url(settings, self.port, addresses)
+        wanted = store_settings(configuration)
+        self.store: Store = create_store(wanted, self._clock)
+        planner = Planner()
+        self.server = Server(
+            self.store,
+            planner,
+            self._clock,
+            key=identity.signing_key,
+            retention=self._retention,
+            random_bytes=secrets.token_bytes,
+            version=build_info().version,
+        )
+        self.reloader = Reloader(
+            configuration,
+            read,
+            configuration.loaded.path,
+            self._state / CONFIRMATION,
+            self.store,
+            planner,
+            self._clock,
+            self.server.sets_changed,
+        )
+        self.enrolment = SharedKeyEnrolment(
+            self.url,
+            identity.ca,
+            identity.api_key,
+            identity.signing_key.public.to_base64(),
+            self._state / "joining.json",
+        )
+        self._store_words = wanted.described
+        services = Services(
+            self.store, _Fleet(self.server), self.enrolment, self._facts, self._clock
+        )
+        app = create_app(services, self._serve_worker)
+        tls = server_context(identity.cert, identity.key, settings.tls.client_ca_cert)
+        self._listeners = [
+            Listener(app, self._network, tls),
+            Listener(over_unix_socket(app), bind_local(self._state / SOCKET)),
+        ]
+
+    def stop(self) -> None:
+        """Stop in order: workers are told, what they sent is committed."""
+        self._stop.set()
+
+    def handle_signals(self) -> None:
+        """SIGTERM and SIGINT stop, SIGHUP reads the configuration again."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGINT, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reloader.ask)
+
+    async def run(self) -> None:
+        """The server's life."""
+        self.server.start()
+        tasks = [asyncio.create_task(listener.run()) for listener in self._listeners]
+        tasks.append(asyncio.create_task(self._reload(), name="reload"))
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        watched = [*tasks, stopping, self.server.store_task]
+        try:
+            while not stopping.done():
+                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if task is not stopping:
+                        await task  # raises what ended it
+                        watched.remove(task)
+        finally:
+            stopping.cancel()
+            for listener in self._listeners:
+                listener.stop()
+            await self.server.stop()
+            tasks[-1].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(OSError):
+                (self._state / SOCKET).unlink()
+
+    async def _reload(self) -> None:
+        await self.server.store_open.wait()
+        await self.reloader.run()
+
+    async def _serve_worker(self, websocket: WebSocket) -> None:
+        if V2 not in websocket.scope.get("subprotocols", ()):
+            await websocket.close(1002, V1_ONLY_TEXT)
+            return
+        await websocket.accept(subprotocol=V2)
+        await self.server.serve_worker(ServerTransport(websocket, V2))
+
+    def _retention(self) -> Retention:
+        configuration = self.reloader.configuration or self._configuration
+        keep = configuration.settings.retain
+        definitions = self.server.planner.definitions
+        return Retention(
+            output_age=keep.output,
+            verdict_age=keep.verdicts,
+            total_bytes=keep.total,
+            output_by_schedule={
+                one.uid: one.retain.output for one in definitions if one.retain.output is not None
+            },
+            verdicts_by_schedule={
+                one.uid: one.retain.verdicts
+                for one in definitions
+                if one.retain.verdicts is not None
+            },
+        )
+
+    def _facts(self) -> Facts:
+        configuration = self.reloader.configuration or self._configuration
+        return Facts(
+            api_key=self._identity.api_key,
+            store=self._store_words,
+            config_file=configuration.loaded.described,
+            retention=self._retention(),
+            config_error=self.reloader.error,
+        )
+
+
+class _Fleet:
+    """The hub, as the faces see it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def connected(self) -> list[Connected]:
+        return [
+            Connected(m.name, m.uid, m.address, m.since, m.version, m.offset_us)
+            for m in self._server.hub
+        ]
+
+    async def clean_up_workers(self, before: int) -> int:
+        return self._server.clean_up_workers(before)
+
+
+def _public_url(settings: Settings, port: int, addresses: tuple[str, ...]) -> str:
+    """Where others reach this server: as configured, else by the address it listens on, else by
+    the first of the host's own that is not this host alone."""
+    if settings.public_url is not None:
+        return settings.public_url
+    host = settings.listen
+    if host in {"0.0.0.0", "::", ""}:  # noqa: S104  # every network is what the user asked for
+        outside = [address for address in addresses if not _is_loopback(address)]
+        host = outside[0] if outside else socket.gethostname()
+    return Endpoint(host, port, secure=True).url()
+
+
+def _is_loopback(address: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(address).is_loopback
+    return address == "localhost"

@@ -1,0 +1,349 @@
+"""The command `bartos`: what the person at the keyboard may ask of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from libbarto.errors import BartoError, ConfigError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from bartos.app import Bartos
+    from bartos.config import Configuration, Settings
+    from bartos.plan import WorkerFacts
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    help="The server of barto: keeps schedules, holds the workers, stores every run.",
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "-c", "--config", "--config-absolute-path", metavar="FILE", help="The bartos.toml to read."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options that stand before a command."""
+
+    config: Path | None
+    verbose: int
+    quiet: int
+    log_file: Path | None
+    flags: dict[str, object]
+
+
+def _given(context: typer.Context) -> Given:
+    found = context.find_object(Given)
+    assert found is not None
+    return found
+
+
+@app.callback(invoke_without_command=True)
+def run(
+    context: typer.Context,
+    config: Config = None,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
+    quiet: Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say less.")] = 0,
+    enable_std_output: Annotated[
+        bool, typer.Option("-e", "--enable-std-output", help="Log to the terminal as well.")
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("-t", "--tracing-absolute-path", metavar="FILE", help="Log to a file too."),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The address to listen on.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="The port.")] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(metavar="DIRECTORY", help="Keys and the embedded database.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("-V", "--version", help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Run the server in the foreground. A first one also does what `bartos init` does."""
+    if version:
+        from libbarto.build_info import build_info
+
+        typer.echo(f"bartos {build_info().version}")
+        raise typer.Exit
+    flags: dict[str, object] = {
+        "listen": listen,
+        "port": port,
+        "state_dir": None if state_dir is None else str(state_dir),
+    }
+    if enable_std_output:
+        flags["enable_std_output"] = True
+    given = {key: value for key, value in flags.items() if value is not None}
+    context.obj = Given(config, verbose, quiet, log_file, given)
+    if context.invoked_subcommand is None:
+        _serve(context.obj)
+
+
+def _serve(given: Given) -> None:
+    from bartos.app import Bartos, StateLock, identity_of
+    from bartos.config import Configuration, load_all, load_settings, main_file, schedule_files
+    from bartos.init import Paths, ensure_initialised
+    from libbarto.clock import SystemClock
+    from libbarto.settings import InvalidConfig
+
+    def read() -> Configuration:
+        return load_all(given.config, flags=given.flags)
+
+    fault: ConfigError | None = None
+    loaded = load_settings(given.config, flags=given.flags)
+    settings = loaded.settings
+    state = settings.state_dir or loaded.places.state
+    _logs(given, settings)
+    lock = StateLock(state)
+    lock.take()
+    try:
+        paths = Paths(loaded.path, state)
+        initialised = ensure_initialised(
+            paths,
+            SystemClock().now(),
+            secrets.token_bytes,
+            write_config=given.config is None,
+        )
+        try:
+            configuration = read()
+        except InvalidConfig as error:
+            fault = error
+            main = main_file(given.config)
+            configuration = Configuration(loaded, (), (main, *schedule_files(main)))
+        identity = identity_of(configuration.settings, initialised)
+
+        async def serve() -> None:
+            server = Bartos(configuration, identity, initialised.host.addresses, read)
+            server.handle_signals()
+            _banner(server, configuration, fault)
+            await server.run()
+
+        _run(serve())
+    finally:
+        lock.release()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    uvloop.run(work)
+
+
+def _logs(given: Given, settings: Settings) -> None:
+    from libbarto import tracing
+
+    tracing.setup(
+        given.verbose or settings.verbose, given.quiet or settings.quiet, file=given.log_file
+    )
+
+
+def _banner(server: Bartos, configuration: Configuration, fault: ConfigError | None) -> None:
+    """What a person wants to see first."""
+    from bartos.app import store_settings
+    from libbarto.build_info import build_info
+
+    described = (
+        configuration.described if fault is None else f"{configuration.loaded.path} (faulty)"
+    )
+    store = store_settings(configuration).described
+    alone = configuration.settings.listen in {"127.0.0.1", "::1", "localhost"}
+    lines = [
+        f"bartos {build_info().version}   config {described}   store {store}",
+        f"listening on {server.url}"
+        + (" (this host only). Let others in:  bartos init --listen 0.0.0.0" if alone else ""),
+        "add a worker:  barto-cli worker add NAME     what ran:  barto-cli runs",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    listen: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help='The address to listen on: "0.0.0.0".')
+    ] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="The port.")] = None,
+) -> None:
+    """Make bartos.toml, the server's key, a small CA and its certificate.
+
+    What is there stays as it is.
+
+    Example: bartos init --listen 0.0.0.0
+    """
+    from bartos.config import main_file
+    from bartos.init import LOOPBACK, Paths, ensure_initialised, report
+    from libbarto.clock import SystemClock
+    from libbarto.places import places
+
+    given = _given(context)
+    state_dir = given.flags.get("state_dir")
+    state = Path(str(state_dir)) if state_dir else places("bartos", os.environ).state
+    made = ensure_initialised(
+        Paths(main_file(given.config), state),
+        SystemClock().now(),
+        secrets.token_bytes,
+        listen=listen,
+        port=port,
+    )
+    typer.echo(report(made, listen=listen or LOOPBACK, named=given.config is not None))
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE…]", help="The files to check.")
+    ] = None,
+) -> None:
+    """Read the configuration as a start would, and say what is wrong or probably not meant.
+
+    Works without a server. Exit code 2 where something is wrong.
+
+    Example: bartos check /etc/barto/bartos.toml
+    """
+    from bartos.check import check as look
+    from bartos.config import load_all
+    from libbarto.clock import SystemClock
+    from libbarto.settings import InvalidConfig
+
+    given = _given(context)
+    now = SystemClock().now()
+    worst = 0
+    wanted: list[Path | None] = list(files) if files else [given.config]
+    for file in wanted:
+        try:
+            configuration = load_all(file, flags=given.flags)
+        except InvalidConfig as error:
+            report = look((), error.faults, now=now)
+        else:
+            report = look(configuration.definitions, (), _known_workers(configuration), now)
+        typer.echo(str(report))
+        worst = max(worst, report.exit_code)
+    raise typer.Exit(worst)
+
+
+def _known_workers(configuration: Configuration) -> list[WorkerFacts] | None:
+    """The workers that the embedded database knows; None where nobody can be asked."""
+    from bartos.planning import facts_of
+    from bartos.store.settings import SqliteSettings
+    from bartos.store.sql import create_store
+    from libbarto.clock import SystemClock
+
+    if configuration.settings.mariadb is not None or not configuration.sqlite_path.exists():
+        return None
+
+    async def ask() -> list[WorkerFacts]:
+        store = create_store(SqliteSettings(configuration.sqlite_path), SystemClock())
+        await store.open()
+        try:
+            return [facts_of(row) for row in await store.workers()]
+        finally:
+            await store.close()
+
+    return asyncio.run(ask())
+
+
+@app.command()
+def migrate(
+    context: typer.Context,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Only say what is to be done; exit code 6 if anything.")
+    ] = False,
+) -> None:
+    """Bring the database to the form that this version needs. A start does it, too.
+
+    Example: bartos migrate --check
+    """
+    from bartos.app import store_settings
+    from bartos.config import load_all
+    from bartos.store.sql import migrate as bring
+    from bartos.store.sql import pending
+
+    wanted = store_settings(load_all(_given(context).config, flags=_given(context).flags))
+    steps = asyncio.run(pending(wanted) if check_only else bring(wanted))
+    for step in steps:
+        typer.echo(step)
+    if not steps:
+        typer.echo(f"{wanted.described}: nothing to do")
+    if steps and check_only:
+        raise typer.Exit(6)
+
+
+@app.command()
+def reload(
+    context: typer.Context,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also where it removes most of the schedules.")
+    ] = False,
+) -> None:
+    """Have the running server read its configuration again.
+
+    Example: bartos reload --yes
+    """
+    from bartos.app import CONFIRMATION, StateLock
+    from bartos.config import load_settings
+
+    given = _given(context)
+    loaded = load_settings(given.config, flags=given.flags)
+    state = loaded.settings.state_dir or loaded.places.state
+    pid = StateLock(state).holder()
+    if pid is None:
+        typer.echo(f"bartos: no server runs on {state}", err=True)
+        raise typer.Exit(3)
+    if yes:
+        (state / CONFIRMATION).touch(mode=0o600)
+    os.kill(pid, signal.SIGHUP)
+    typer.echo("asked; the server's log says what changed")
+
+
+@app.command()
+def demo(
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="End by itself, as after 30s.")
+    ] = None,
+) -> None:
+    """A server, a worker and a few schedules on this host, live before your eyes.
+
+    Everything is in a temporary directory, and gone afterwards.
+
+    Example: bartos demo --for 30s
+    """
+    from bartos.demo import run_demo
+    from libbarto.quantity import parse_duration
+
+    raise typer.Exit(run_demo(None if for_ is None else parse_duration(for_)))
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app()
+    except StoreUnavailable as error:
+        typer.echo(f"bartos: the database does not answer: {error}", err=True)
+        sys.exit(3)
+    except BartoError as error:
+        typer.echo(f"bartos: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
