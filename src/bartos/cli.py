@@ -218,25 +218,18 @@ def check(
 
     Example: bartos check /etc/barto/bartos.toml
     """
-    from bartos.check import check as look
-    from bartos.config import load_all
+    from bartos.config import check_files
     from libbarto.clock import SystemClock
-    from libbarto.settings import InvalidConfig
 
     given = _given(context)
-    now = SystemClock().now()
-    worst = 0
-    wanted: list[Path | None] = list(files) if files else [given.config]
-    for file in wanted:
-        try:
-            configuration = load_all(file, flags=given.flags)
-        except InvalidConfig as error:
-            report = look((), error.faults, now=now)
-        else:
-            report = look(configuration.definitions, (), _known_workers(configuration), now)
-        typer.echo(str(report))
-        worst = max(worst, report.exit_code)
-    raise typer.Exit(worst)
+    report = check_files(
+        files or (),
+        path=given.config,
+        workers=_known_workers(given),
+        now=SystemClock().now(),
+    )
+    typer.echo(str(report))
+    raise typer.Exit(report.exit_code)
 
 
 def _known_workers(configuration: Configuration) -> list[WorkerFacts] | None:
