@@ -33,7 +33,11 @@ from libbarto.testing import FakeClock
 from tests.keepers import end_keeper, keeper_pid
 
 RUN = bytes(range(16))
-ENV = {"PATH": "/usr/bin:/bin", "BARTO_RUN": RUN.hex(), "BARTO_ATTEMPT": "1"}
+ENV = {
+    "PATH": "/usr/bin:/bin",
+    "BARTO_RUN": f"{RUN.hex()}-{os.getpid()}",  # tests may run side by side
+    "BARTO_ATTEMPT": "1",
+}
 
 
 class Rig:

@@ -445,11 +445,10 @@ class Server:
     def _make_cgroup(self, key: Key) -> str | None:
         if self._cgroups is None:
             return None
-        path = f"{self._cgroups}/barto.{files.attempt_name(*key)}"
+        # With our pid in it, as other workers' keepers may be in the same cgroup.
+        path = f"{self._cgroups}/barto.{os.getpid()}.{files.attempt_name(*key)}"
         try:
             os.mkdir(path)
-        except FileExistsError:
-            return path
         except OSError:
             return None
         return path
