@@ -229,7 +229,10 @@ class _Talk:
                 await self._transport.send(frame)
             case Close(reason=reason):
                 self.closed = True
-                owner._say_once("the session ended", reason)
+                if owner._leaving:
+                    log.info("the session ended", extra={"reason": reason})
+                else:
+                    owner._say_once("the session ended", reason)
                 await self._transport.close(1000, reason)
             case Welcomed(welcome=welcome):
                 tags = {

@@ -29,7 +29,7 @@ from bartos.store.port import Batch
 from libbarto import tracing
 from libbarto.clock import SystemClock
 from libbarto.errors import ConfigError
-from libbarto.message.v2.record import Claimed, Cut, Decided, Ended, Output, Stream, Verdict
+from libbarto.message.v2.record import Claimed, Cut, Decided, Ended, Lane, Output, Stream, Verdict
 from libbarto.message.v2.segment import unpack
 from libbarto.places import SOCKET
 from libbarto.settings import toml_text
@@ -80,6 +80,8 @@ class View:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._names: dict[bytes, str] = {}
+        self._ends: list[Ended] = []
+        self._output_seq = 0
         self._shown: Counter[bytes] = Counter()
         self.verdicts: Counter[Verdict] = Counter()
         self.output_bytes = 0
@@ -98,7 +100,8 @@ class View:
                     size = record.to_offset - record.from_offset
                     self._line(self._name(record.run_id), "⋯", f"{size:,} bytes left out", "dim")
                 case Ended():
-                    self._ended(record)
+                    # State travels first: the end is told when what was printed is here too.
+                    self._ends.append(record)
                 case Decided():
                     verdict = Verdict(record.verdict)
                     self.verdicts[verdict] += record.count
@@ -106,6 +109,11 @@ class View:
                     self._line(record.schedule, "○", text, COLOURS[verdict])
                 case _:
                     pass
+        if batch.lane is Lane.OUTPUT:
+            self._output_seq = batch.last_seq
+        for end in [end for end in self._ends if end.output_seq <= self._output_seq]:
+            self._ends.remove(end)
+            self._ended(end)
 
     def _ended(self, record: Ended) -> None:
         verdict = Verdict(record.verdict)
