@@ -101,7 +101,7 @@ class Attempt:
         self._keeper = keeper
         self._order = order
         self._steps: list[list[str]] = order["steps"]
-        self._tree = tree
+        self.tree = tree
         self._output = Output(path)
         self._status = status
         self._step = -1
@@ -197,17 +197,13 @@ class Attempt:
             return
         if self._stopping is None:
             self._stopping = why
-            self._tree.signal(signal.SIGTERM)
+            self.tree.signal(signal.SIGTERM)
             if self._kill is not None:
                 self._kill.cancelled = True
         elif self._kills:
             return
         self._keeper.later(grace, self._kill_once)
         self._step_may_be_over()
-
-    def remove_cgroup(self) -> bool:
-        """Try to; False where a process that was left alone lives in it."""
-        return self._tree.remove_cgroup()
 
     def _launch(self, step: int) -> Launched:
         order = self._order
@@ -218,7 +214,7 @@ class Attempt:
             cwd=order["cwd"] or env.get("HOME") or "/",
             user=order["user"],
             nice=order["nice"],
-            cgroup=self._tree.cgroup,
+            cgroup=self.tree.cgroup,
             nofile=self._keeper.nofile,
         )
         return launch(command, self._keeper.null, self._keeper.private)
@@ -226,7 +222,7 @@ class Attempt:
     def _write_started(self, step: int, launched: Launched) -> None:
         found = process(launched.pid)
         born = 0 if found is None else found.born
-        self._tree.add(launched.pid, born)
+        self.tree.add(launched.pid, born)
         self._step = step
         self._started_at = _now()
         self._write(
@@ -342,7 +338,7 @@ class Attempt:
         except OSError:
             self._disk = self._keeper.later(_DISK_PATIENCE, self._try_disk)
             main_is_gone = self.over or (self._ended is not None and self._stopping is not None)
-            if main_is_gone and not self._tree.members():
+            if main_is_gone and not self.tree.members():
                 self.stuck = True
                 self._keeper.stuck()
             return
@@ -381,8 +377,8 @@ class Attempt:
         """KILL everything, again and again until the step is over."""
         if self.over or (self._ended is None and self._stopping is None):
             return
-        reached = self._tree.signal(signal.SIGKILL)
-        self._orphans |= reached - self._tree.mains.keys()
+        reached = self.tree.signal(signal.SIGKILL)
+        self._orphans |= reached - self.tree.mains.keys()
         self._kills += 1
         if self._ended is not None and self._kills > _KILLS_BEFORE_LETTING_GO:
             self._keeper.log(f"{self.run}.{self.attempt}: something of it cannot be killed")
@@ -403,7 +399,7 @@ class Attempt:
         if (
             self._stopping is not None
             and self._kills <= _KILLS_BEFORE_LETTING_GO
-            and self._tree.members()
+            and self.tree.members()
         ):
             if self._look is None:
                 self._look = self._keeper.later(_LOOK_AGAIN, self._look_again)

@@ -31,6 +31,7 @@ LOCK_PATIENCE = 10.0
 """Seconds to wait for a predecessor that is about to leave."""
 
 _LEFTOVER_PATIENCE = 10.0
+_SWEEP_AGAIN = 5.0
 _SNAPSHOT_AGE = 0.05
 _SEND_HIGH = 256 * 1024
 _LOG_BYTES = 256 * 1024
@@ -88,12 +89,14 @@ class Server:
         self._records: dict[Key, Record] = {}
         self._mains: dict[int, Attempt] = {}
         self._grown: set[Key] = set()
-        self._daemons: list[Attempt] = []
+        self._old_trees: list[Tree] = []
+        """Of attempts that are over, but whose cgroup could not be removed yet."""
         self._connection: Connection | None = None
         self._listener: socket.socket | None = None
         self._stopping = False
         self._idle_since = time.monotonic()
         self._cgroups = cgroup_base()
+        self._sweeping = False
         self._snapshot: tuple[float, Snapshot] | None = None
         self._wake, wake = os.pipe()
         for fd in (self._wake, wake):
@@ -125,6 +128,7 @@ class Server:
             self._tell()
         with contextlib.suppress(OSError):
             os.unlink(files.SOCKET)
+        self._sweep()
 
     def watch(self, fd: int, ready: Callable[[], None]) -> None:
         self._selector.register(fd, selectors.EVENT_READ, ready)
@@ -150,7 +154,7 @@ class Server:
         )
         self._attempts.pop(key, None)
         self._idle_since = time.monotonic()
-        self._daemons = [old for old in (*self._daemons, attempt) if not old.remove_cgroup()]
+        self._sweep(attempt.tree)
         self.stuck()
 
     def stuck(self) -> None:
@@ -453,6 +457,17 @@ class Server:
             return None
         return path
 
+    def _sweep(self, *more: Tree) -> None:
+        """Remove the cgroups of attempts that are over, but where a daemon lives on in one."""
+        self._old_trees = [tree for tree in (*self._old_trees, *more) if not tree.remove_cgroup()]
+        if self._old_trees and not self._sweeping:
+            self._sweeping = True
+            self.later(_SWEEP_AGAIN, self._sweep_again)
+
+    def _sweep_again(self) -> None:
+        self._sweeping = False
+        self._sweep()
+
     # What a predecessor left.
 
     def _recover(self) -> None:
@@ -473,7 +488,7 @@ class Server:
                 leftovers.append((key, path, plan, status, self._old_tree(plan, status)))
         self._kill_all([tree for *_, tree in leftovers])
         for key, path, plan, status, tree in leftovers:
-            tree.remove_cgroup()
+            self._sweep(tree)
             self._records[key] = self._lose(path, plan, status)
         if leftovers:
             self.log(f"{len(leftovers)} attempts of a keeper before this one were lost")
