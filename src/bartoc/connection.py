@@ -297,6 +297,7 @@ class _Talk:
         if not (self.more or self._owner._spooled):
             return
         self.more = False
+        self._empty = False
         if not self._session.may_send():
             return
         self._owner._spooled = False

@@ -226,3 +226,20 @@ async def three_workers(world: World, hours: float) -> None:
     for name in ("han", "leia", "luke"):
         world.add_worker(name)
     await world.clock.advance(hours=hours)
+
+
+async def test_a_worker_that_leaves_sends_all_that_it_has_first(barto: World) -> None:
+    await barto.start_server(MINUTELY.replace("echo tick", "echo " + "x" * 20_000))
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(seconds=5)
+    vader.link.cut()
+    await barto.clock.advance(minutes=9)
+    vader.link.restore()
+    assert vader.connection is not None
+    await vader.connection.connected.wait()
+    vader.connection.leave()  # with more to send than its credit allows at once
+    await vader.tasks[1]
+    lanes = (await vader.journal.state()).lanes
+    assert all(lane.acknowledged == lane.last for lane in lanes.values())
+    assert len(barto.store.output("vader")) >= 9 * 20_001
+    await barto.close()
