@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,10 +47,11 @@ class Given:
     flags: dict[str, object]
 
 
-def _given(context: typer.Context) -> Given:
+def _given(context: typer.Context, config: Path | None = None) -> Given:
+    """The options before the command; `-c` may stand behind it as well."""
     found = context.find_object(Given)
     assert found is not None
-    return found
+    return found if config is None else replace(found, config=config)
 
 
 @app.callback(invoke_without_command=True)
@@ -176,6 +177,7 @@ def _banner(server: Bartos, configuration: Configuration, fault: ConfigError | N
 @app.command()
 def init(
     context: typer.Context,
+    config: Config = None,
     listen: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help='The address to listen on: "0.0.0.0".')
     ] = None,
@@ -192,7 +194,7 @@ def init(
     from libbarto.clock import SystemClock
     from libbarto.places import places
 
-    given = _given(context)
+    given = _given(context, config)
     state_dir = given.flags.get("state_dir")
     state = Path(str(state_dir)) if state_dir else places("bartos", os.environ).state
     made = ensure_initialised(
@@ -208,6 +210,7 @@ def init(
 @app.command()
 def check(
     context: typer.Context,
+    config: Config = None,
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE…]", help="The files to check.")
     ] = None,
@@ -221,7 +224,7 @@ def check(
     from bartos.config import check_files
     from libbarto.clock import SystemClock
 
-    given = _given(context)
+    given = _given(context, config)
     report = check_files(
         files or (),
         path=given.config,
@@ -256,6 +259,7 @@ def _known_workers(configuration: Configuration) -> list[WorkerFacts] | None:
 @app.command()
 def migrate(
     context: typer.Context,
+    config: Config = None,
     check_only: Annotated[
         bool, typer.Option("--check", help="Only say what is to be done; exit code 6 if anything.")
     ] = False,
@@ -269,7 +273,8 @@ def migrate(
     from bartos.store.sql import migrate as bring
     from bartos.store.sql import pending
 
-    wanted = store_settings(load_all(_given(context).config, flags=_given(context).flags))
+    given = _given(context, config)
+    wanted = store_settings(load_all(given.config, flags=given.flags))
     steps = asyncio.run(pending(wanted) if check_only else bring(wanted))
     for step in steps:
         typer.echo(step)
@@ -282,6 +287,7 @@ def migrate(
 @app.command()
 def reload(
     context: typer.Context,
+    config: Config = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Also where it removes most of the schedules.")
     ] = False,
@@ -293,7 +299,7 @@ def reload(
     from bartos.app import CONFIRMATION, StateLock
     from bartos.config import load_settings
 
-    given = _given(context)
+    given = _given(context, config)
     loaded = load_settings(given.config, flags=given.flags)
     state = loaded.settings.state_dir or loaded.places.state
     pid = StateLock(state).holder()

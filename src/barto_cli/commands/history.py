@@ -129,11 +129,16 @@ def outcome(row: Row) -> str:
     words = "running" if verdict is None else plain(verdict).replace("_", " ")
     if (count := row.get("count")) not in {None, 1}:
         words += f" {count} times"
-    if row.get("signal") is not None:
-        words += f", {signal_name(row['signal'])}"
-    elif row.get("exit_code") not in {None, 0}:
-        words += f", exit {row['exit_code']}"
     reason = plain(row.get("reason"))
+    end = ""
+    if row.get("signal") is not None:
+        end = signal_name(row["signal"])
+        reason = reason.replace(f"killed by signal {row['signal']}", end)
+    elif row.get("exit_code") not in {None, 0}:
+        end = f"exit {row['exit_code']}"
+    if end and end in reason:  # the reason says it, and perhaps of which step
+        return f"{words}, {reason}"
+    words += f", {end}" if end else ""
     return f"{words}: {reason}" if reason else words
 
 

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 OPEN: Final = frozenset(
     {
         ("GET", "/healthz"),  # tells that the process lives, and nothing else
+        ("GET", "/readyz"),  # tells in fixed words whether it can do its work
         ("GET", "/api/v1/ca"),  # a certificate; who joins compares its fingerprint
         ("POST", "/api/v1/join"),  # asks for a secret of its own
     }

@@ -93,6 +93,7 @@ class WorkerLink:
         self._todo: deque[list[ServerEvent]] = deque()
         self._inbox: Mailbox[bytes | ConnectionClosed] = Mailbox(INBOX_FRAMES)
         self._closed = False
+        self._said = False
         self._member: Member | None = None
         self._granted = 0
         self._unused = 0
@@ -327,7 +328,8 @@ class WorkerLink:
     # -- the end ----------------------------------------------------------------------------------
 
     def _left(self, reason: str) -> None:
-        if self._member is not None:
+        if self._member is not None and not self._said:
+            self._said = True
             log.info("worker left", extra={"worker": self._member.name, "reason": reason})
 
     def _gone(self) -> None:
