@@ -1,0 +1,207 @@
+"""The tables, declared once for both databases. Migrations arrive at what stands here.
+
+Ids are 16 bytes; instants are integer microseconds since 1970, UTC, which both databases compare
+and index exactly. For people there are views with readable times (see `views`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.types import BINARY, TypeEngine
+
+metadata = MetaData()
+
+_OPTIONS: Final[dict[str, Any]] = {"mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4"}
+
+Identifier: TypeEngine[bytes] = BINARY(16).with_variant(LargeBinary(16), "sqlite")
+Blob: TypeEngine[bytes] = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+Long: TypeEngine[str] = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+# SQLite numbers rows by itself only where the key is spelt INTEGER.
+RowNumber: TypeEngine[int] = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+Name: TypeEngine[str] = String(255)
+
+run = Table(
+    "run",
+    metadata,
+    Column("run_id", Identifier, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("schedule_uid", Identifier, nullable=False),
+    Column("schedule", Name, nullable=False),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("worker", Name, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("slot", BigInteger, nullable=False),
+    Column("claimed_at", BigInteger, nullable=False),
+    Column("late_us", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("verdict", SmallInteger),
+    Column("reason", Long, nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("spool_id", Identifier, nullable=False),
+    Column("output_seq", BigInteger, nullable=False),
+    Column("bytes_out", BigInteger, nullable=False),
+    Column("bytes_err", BigInteger, nullable=False),
+    Column("cut_bytes", BigInteger, nullable=False),
+    Column("cut_lines", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),
+    Index("run_worker", "worker", "slot", "run_id"),
+    Index("run_schedule", "schedule", "slot", "run_id"),
+    Index("run_verdict", "verdict", "ended_at"),
+    Index("run_slot", "slot", "run_id"),
+    **_OPTIONS,
+)
+
+output = Table(
+    "output",
+    metadata,
+    Column("run_id", Identifier, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("chunk_no", BigInteger, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("first_line", BigInteger, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("segments", Blob, nullable=False),
+    Column("data", Blob, nullable=False),
+    UniqueConstraint("run_id", "attempt", "chunk_no", name="output_key"),
+    **_OPTIONS,
+)
+
+exit_status = Table(
+    "exit_status",
+    metadata,
+    Column("run_id", Identifier, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("command", Long, nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("success", Boolean, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger, nullable=False),
+    Column("reason", Long),
+    PrimaryKeyConstraint("run_id", "attempt", "step"),
+    **_OPTIONS,
+)
+
+slot_range = Table(
+    "slot_range",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("schedule_uid", Identifier, nullable=False),
+    Column("schedule", Name, nullable=False),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("worker", Name, nullable=False),
+    Column("first_slot", BigInteger, nullable=False),
+    Column("last_slot", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("verdict", SmallInteger, nullable=False),
+    Column("reason", Long, nullable=False),
+    Column("decided_at", BigInteger, nullable=False),
+    Index("slot_range_slot", "last_slot"),
+    Index("slot_range_worker", "worker", "last_slot"),
+    Index("slot_range_schedule", "schedule", "last_slot"),
+    **_OPTIONS,
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("uid", Identifier, primary_key=True),
+    Column("name", Name, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("spool_id", Identifier, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("set_hash", Blob, nullable=False),
+    Column("labels", Long, nullable=False),
+    Column("version", Name, nullable=False),
+    Column("capabilities", Long, nullable=False),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Column("address", Name, nullable=False),
+    Index("worker_name", "name"),
+    **_OPTIONS,
+)
+
+spool_mark = Table(
+    "spool_mark",
+    metadata,
+    Column("spool_id", Identifier, nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("tag", BINARY(8).with_variant(LargeBinary(8), "sqlite"), nullable=False),
+    PrimaryKeyConstraint("spool_id", "lane"),
+    **_OPTIONS,
+)
+
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("uid", Identifier, primary_key=True),
+    Column("name", Name, nullable=False),
+    Column("definition", Long, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+schedule_version = Table(
+    "schedule_version",
+    metadata,
+    Column("uid", Identifier, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("definition", Long, nullable=False),
+    Column("from_at", BigInteger, nullable=False),
+    Column("until_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("uid", "version", "until_at"),
+    **_OPTIONS,
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("spool_id", Identifier, nullable=False),
+    Column("worker", Name, nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("data", Blob, nullable=False),
+    Column("error", Long, nullable=False),
+    **_OPTIONS,
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("worker", Name, nullable=False),
+    Column("facts", Long, nullable=False),
+    Index("event_at", "at"),
+    **_OPTIONS,
+)
