@@ -235,19 +235,27 @@ def check(
     raise typer.Exit(report.exit_code)
 
 
-def _known_workers(configuration: Configuration) -> list[WorkerFacts] | None:
+def _known_workers(given: Given) -> list[WorkerFacts] | None:
     """The workers that the embedded database knows; None where nobody can be asked."""
+    from bartos.config import load_settings
     from bartos.planning import facts_of
     from bartos.store.settings import SqliteSettings
-    from bartos.store.sql import create_store
-    from libbarto.clock import SystemClock
+    from bartos.store.sql import pending, reader
 
-    if configuration.settings.mariadb is not None or not configuration.sqlite_path.exists():
+    try:
+        loaded = load_settings(given.config, flags=given.flags)
+    except ConfigError:
+        return None  # what is wrong is said by the check itself
+    state = loaded.settings.state_dir or loaded.places.state
+    database = loaded.settings.sqlite.path or state / "barto.db"
+    if loaded.settings.mariadb is not None or not database.exists():
         return None
 
-    async def ask() -> list[WorkerFacts]:
-        store = create_store(SqliteSettings(configuration.sqlite_path), SystemClock())
-        await store.open()
+    async def ask() -> list[WorkerFacts] | None:
+        wanted = SqliteSettings(database)
+        if await pending(wanted):
+            return None  # a check changes nothing, not even the database's form
+        store = reader(wanted)
         try:
             return [facts_of(row) for row in await store.workers()]
         finally:

@@ -120,7 +120,10 @@ class Engines:
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {STATEMENT_S:.0f} s") from error
         except (exc.SQLAlchemyError, OSError) as error:
-            raise self.judged(error) from error
+            judged = self.judged(error)
+            if judged is error:
+                raise
+            raise judged from error
 
     def judged(self, error: BaseException) -> BaseException:
         """What an error of the driver means: the database is away, the account may not, or (then

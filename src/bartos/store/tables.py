@@ -28,7 +28,11 @@ from sqlalchemy.types import BINARY, TypeEngine
 
 metadata = MetaData()
 
-_OPTIONS: Final[dict[str, Any]] = {"mariadb_engine": "InnoDB", "mariadb_charset": "utf8mb4"}
+_OPTIONS: Final[dict[str, Any]] = {
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_bin",  # names are equal only if they are the same
+}
 
 Identifier: TypeEngine[bytes] = BINARY(16).with_variant(LargeBinary(16), "sqlite")
 Blob: TypeEngine[bytes] = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")

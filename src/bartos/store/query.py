@@ -1,0 +1,269 @@
+"""The operator's SQL: one SELECT, on a connection that can only read, bounded in every way.
+
+The statement is looked at first, then run where it can do no harm: on SQLite behind an authorizer
+in a thread of its own, on MariaDB in a read-only transaction with a watchdog beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import decimal
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import exc
+
+from bartos.store.engines import Engines
+from bartos.store.port import QueryLimits, QueryResult
+from bartos.store.settings import SqliteSettings
+from libbarto.errors import StoreUnavailable, UserError, marked
+
+READABLE: Final = frozenset(
+    {
+        *("run", "output", "exit_status", "slot_range", "worker", "schedule", "schedule_version"),
+        *("spool_mark", "dead_letter", "event", "runs", "slots", "output_v1", "exit_status_v1"),
+    }
+)
+"""The tables and views that hold no credential: all that there are, as credentials are in files."""
+
+_TOKEN: Final = re.compile(
+    r"""
+    (?P<blank>\s+)
+  | (?P<comment>--[^\n]*|\#[^\n]*|/\*(?!!|M!).*?\*/)
+  | (?P<executable>/\*M?!)
+  | (?P<string>'(?:[^'\\]|''|\\.)*')
+  | (?P<quoted>"(?:[^"\\]|""|\\.)*"|`(?:[^`]|``)*`|\[[^\]]*\])
+  | (?P<word>[^\W\d][\w$]*)
+  | (?P<number>\d+(?:\.\d+)?)
+  | (?P<assign>:=)
+  | (?P<variable>@+[\w.$`]*)
+  | (?P<sign>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_FORBIDDEN: Final = {
+    "INTO": "a query writes no file and no variable",
+    "OUTFILE": "a query writes no file",
+    "DUMPFILE": "a query writes no file",
+    "LOAD_FILE": "a query reads no file",
+    "GET_LOCK": "a query takes no lock",
+    "RELEASE_LOCK": "a query takes no lock",
+    "SLEEP": "a query does not wait",
+    "BENCHMARK": "a query does not wait",
+    "MASTER_POS_WAIT": "a query does not wait",
+    "MASTER_GTID_WAIT": "a query does not wait",
+    "NEXTVAL": "a query changes no sequence",
+    "SETVAL": "a query changes no sequence",
+    "PROCEDURE": "a query calls no procedure",
+    "LOAD_EXTENSION": "a query loads nothing",
+    "UPDATE": "a query only reads",
+    "DELETE": "a query only reads",
+    "INSERT": "a query only reads",
+    "REPLACE_INTO": "a query only reads",
+    "SHARE": "a query takes no lock",
+    "ATTACH": "a query opens no other file",
+    "PRAGMA": "a query only reads",
+    "HANDLER": "a query only reads",
+}
+_SYSTEM: Final = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
+_ALLOWED_ACTIONS: Final = frozenset(
+    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+
+
+def _tokens(sql: str) -> Iterator[_Token]:
+    at = 0
+    while at < len(sql):
+        found = _TOKEN.match(sql, at)
+        assert found is not None  # the last alternative takes any character
+        assert found.lastgroup is not None
+        yield _Token(found.lastgroup, found[0], at)
+        at = found.end()
+
+
+def checked(sql: str) -> str:
+    """The statement, without a semicolon behind it. Raises `UserError` unless it is one SELECT
+    that asks for nothing but rows."""
+
+    def refuse(message: str, token: _Token) -> UserError:
+        return UserError(marked(message, sql, token.start, token.start + len(token.text)))
+
+    words = [token for token in _tokens(sql) if token.kind not in {"blank", "comment"}]
+    while words and words[-1].text == ";":
+        words.pop()
+    if not words:
+        raise UserError("the query is empty; one SELECT is wanted")
+    end = words[-1].start + len(words[-1].text)
+    first = words[0]
+    if first.text.upper() not in {"SELECT", "WITH", "EXPLAIN", "VALUES"}:
+        raise refuse("a query begins with SELECT (or WITH, or EXPLAIN)", first)
+    for before, token in zip([None, *words], words, strict=False):
+        upper = token.text.upper()
+        if token.text == ";":
+            raise refuse("one statement is wanted, not several", token)
+        if token.kind == "executable":
+            raise refuse("a comment that MariaDB would execute", token)
+        if token.kind in {"assign", "variable"}:
+            raise refuse("a query uses no variables", token)
+        if token.kind == "sign" and token.text in "'\"`\0":
+            raise refuse("a quote is not closed", token)
+        if token.kind == "word" and upper in _FORBIDDEN:
+            raise refuse(_FORBIDDEN[upper], token)
+        name = token.text.strip('`"[]').lower()
+        follows_dot = before is not None and before.text == "."
+        if token.kind in {"word", "quoted"} and name in _SYSTEM and not follows_dot:
+            raise refuse("a query reads barto's own tables only", token)
+    return sql[:end]
+
+
+async def run_query(engines: Engines, sql: str, limits: QueryLimits) -> QueryResult:
+    """See `Store.query`."""
+    statement = checked(sql)
+    if isinstance(engines.settings, SqliteSettings):
+        return await _on_sqlite(engines.settings, statement, limits)
+    return await _on_mariadb(engines, statement, limits)
+
+
+# -- SQLite ---------------------------------------------------------------------------------------
+
+
+async def _on_sqlite(settings: SqliteSettings, sql: str, limits: QueryLimits) -> QueryResult:
+    gone = threading.Event()
+    try:
+        return await asyncio.to_thread(_ask_sqlite, settings, sql, limits, gone)
+    finally:
+        gone.set()  # whoever asked has left: the progress handler ends it
+
+
+def _ask_sqlite(
+    settings: SqliteSettings, sql: str, limits: QueryLimits, gone: threading.Event
+) -> QueryResult:
+    deadline = time.monotonic() + limits.seconds
+    try:
+        connection = sqlite3.connect(f"{settings.path.absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(str(error)) from error
+    with contextlib.closing(connection):
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.bytes)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        connection.set_authorizer(_authorize)
+        connection.set_progress_handler(lambda: gone.is_set() or time.monotonic() > deadline, 1000)
+        try:
+            cursor = connection.execute(sql)
+            columns = tuple(item[0] for item in cursor.description or ())
+            return _bounded(columns, cursor, limits)
+        except sqlite3.Error as error:
+            if time.monotonic() > deadline:
+                raise _too_long(limits) from error
+            raise UserError(f"the database says: {error}") from error
+
+
+def _authorize(
+    action: int, first: str | None, second: str | None, database: str | None, source: str | None
+) -> int:
+    if action in _ALLOWED_ACTIONS:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_READ and (first in READABLE or first == ""):
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+# -- MariaDB --------------------------------------------------------------------------------------
+
+
+async def _on_mariadb(engines: Engines, sql: str, limits: QueryLimits) -> QueryResult:
+    async with engines.read() as connection:
+        await connection.rollback()
+        number = (await connection.exec_driver_sql("SELECT CONNECTION_ID()")).scalar_one()
+        await connection.rollback()
+        watchdog = asyncio.create_task(_kill_after(engines, number, limits.seconds))
+        try:
+            await connection.exec_driver_sql(
+                f"SET SESSION max_statement_time = {limits.seconds:.3f}"
+            )
+            await connection.exec_driver_sql("START TRANSACTION READ ONLY")
+            # The driver would take a percent sign for a placeholder.
+            rows = await connection.exec_driver_sql(sql.replace("%", "%%"), ())
+            columns = tuple(rows.keys())
+            return _bounded(columns, rows, limits)
+        except exc.DBAPIError as error:
+            judged = engines.judged(error)
+            if judged is not error and not watchdog.done():
+                raise
+            code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+            if code in {1969, 1317} or watchdog.done():
+                raise _too_long(limits) from error
+            raise UserError(f"the database says: {_words(error)}") from error
+        except asyncio.CancelledError:
+            await _kill(engines, number)
+            raise
+        finally:
+            watchdog.cancel()
+            with contextlib.suppress(exc.SQLAlchemyError):
+                await connection.invalidate()  # its settings are not for anyone else
+
+
+async def _kill_after(engines: Engines, number: int, seconds: float) -> None:
+    await asyncio.sleep(seconds + 0.3)
+    await _kill(engines, number)
+
+
+async def _kill(engines: Engines, number: int) -> None:
+    with contextlib.suppress(StoreUnavailable, exc.SQLAlchemyError):
+        async with engines.read() as connection:
+            await connection.exec_driver_sql(f"KILL QUERY {int(number)}")
+
+
+def _words(error: exc.DBAPIError) -> str:
+    original = error.orig
+    return str(original.args[-1]) if original is not None and original.args else str(original)
+
+
+# -- both -----------------------------------------------------------------------------------------
+
+
+def _bounded(columns: tuple[str, ...], rows: Iterable[Any], limits: QueryLimits) -> QueryResult:
+    kept: list[tuple[object, ...]] = []
+    size = 0
+    for row in rows:
+        if len(kept) >= limits.rows:
+            return QueryResult(columns, tuple(kept), truncated=True)
+        cells = tuple(_cell(value) for value in row)
+        size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in cells)
+        if size > limits.bytes:
+            return QueryResult(columns, tuple(kept), truncated=True)
+        kept.append(cells)
+    return QueryResult(columns, tuple(kept), truncated=False)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, datetime.datetime | datetime.date | datetime.timedelta | datetime.time):
+        return str(value)
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    return value
+
+
+def _too_long(limits: QueryLimits) -> UserError:
+    return UserError(
+        f"the query took longer than {limits.seconds:g} s and was stopped; ask for less, "
+        "as by a WHERE on worker, schedule or slot"
+    )

@@ -1,0 +1,189 @@
+"""What the store tells: runs, their steps and output, and slots that did not run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Select, Table, and_, or_, select
+
+from bartos.store.engines import Engines
+from bartos.store.port import ChunkRow, RunFilter, RunRow, SlotRange, StepRow
+from bartos.store.tables import exit_status, output, run, slot_range, spool_mark
+from libbarto.message.v2.record import Lane, Verdict
+
+
+class Reader:
+    """Reads on connections of its own: it never waits for the writer."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+
+    async def runs(self, wanted: RunFilter) -> list[RunRow]:
+        query = _filtered(_runs(), run, run.c.slot, run.c.slot, wanted)
+        if wanted.running is not None:
+            query = query.where(
+                run.c.verdict.is_(None) if wanted.running else run.c.verdict.is_not(None)
+            )
+        if wanted.before is not None:
+            slot, run_id = wanted.before
+            query = query.where(
+                or_(run.c.slot < slot, and_(run.c.slot == slot, run.c.run_id < run_id))
+            )
+        query = query.order_by(run.c.slot.desc(), run.c.run_id.desc()).limit(wanted.limit)
+        return await self._run_rows(query)
+
+    async def runs_like(self, prefix: str, limit: int = 3) -> list[RunRow]:
+        low = bytes.fromhex(prefix.ljust(32, "0"))
+        high = bytes.fromhex(prefix.ljust(32, "f"))
+        query = _runs().where(run.c.run_id.between(low, high)).order_by(run.c.run_id).limit(limit)
+        return await self._run_rows(query)
+
+    async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
+        last = select(run.c.attempt).where(run.c.run_id == run_id).scalar_subquery()
+        query = (
+            select(exit_status)
+            .where(
+                exit_status.c.run_id == run_id,
+                exit_status.c.attempt == (last if attempt is None else attempt),
+            )
+            .order_by(exit_status.c.step)
+        )
+        async with self._engines.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            StepRow(
+                run_id=bytes(row.run_id),
+                attempt=row.attempt,
+                step=row.step,
+                command=row.command,
+                exit_code=row.exit_code,
+                signal=row.signal,
+                success=row.success,
+                started_at=row.started_at,
+                ended_at=row.ended_at,
+                reason=row.reason,
+            )
+            for row in rows
+        ]
+
+    async def chunks(
+        self, run_id: bytes, attempt: int, after: int = -1, limit: int = 64
+    ) -> list[ChunkRow]:
+        query = (
+            select(output)
+            .where(
+                output.c.run_id == run_id, output.c.attempt == attempt, output.c.chunk_no > after
+            )
+            .order_by(output.c.chunk_no)
+            .limit(limit)
+        )
+        async with self._engines.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            ChunkRow(
+                chunk_no=row.chunk_no,
+                step=row.step,
+                offset=row.offset,
+                first_line=row.first_line,
+                lines=row.lines,
+                started_at=row.started_at,
+                segments=bytes(row.segments),
+                data=bytes(row.data),
+            )
+            for row in rows
+        ]
+
+    async def ranges(self, wanted: RunFilter) -> list[SlotRange]:
+        query = _filtered(
+            select(slot_range), slot_range, slot_range.c.last_slot, slot_range.c.first_slot, wanted
+        )
+        query = query.order_by(slot_range.c.last_slot.desc(), slot_range.c.id.desc())
+        async with self._engines.read() as connection:
+            rows = (await connection.execute(query.limit(wanted.limit))).all()
+        return [
+            SlotRange(
+                schedule_uid=bytes(row.schedule_uid),
+                schedule=row.schedule,
+                worker_uid=bytes(row.worker_uid),
+                worker=row.worker,
+                first_slot=row.first_slot,
+                last_slot=row.last_slot,
+                count=row.count,
+                verdict=Verdict(row.verdict),
+                reason=row.reason,
+                decided_at=row.decided_at,
+            )
+            for row in rows
+        ]
+
+    async def schedule_names(self, worker: str) -> list[str]:
+        query = select(run.c.schedule).where(run.c.worker == worker).distinct()
+        async with self._engines.read() as connection:
+            return sorted((await connection.scalars(query)).all())
+
+    async def _run_rows(self, query: Select[Any]) -> list[RunRow]:
+        async with self._engines.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [_run_row(row) for row in rows]
+
+
+def _runs() -> Select[Any]:
+    """Every run, with how far its spool's output is committed."""
+    mark = spool_mark.alias("mark")
+    return select(run, mark.c.seq.label("output_mark")).select_from(
+        run.outerjoin(
+            mark, and_(mark.c.spool_id == run.c.spool_id, mark.c.lane == int(Lane.OUTPUT))
+        )
+    )
+
+
+def _filtered(
+    query: Select[Any], table: Table, last: Any, first: Any, wanted: RunFilter
+) -> Select[Any]:
+    """The rows of a table that a reader wants; `last` and `first` are the columns of its slots."""
+    if wanted.worker is not None:
+        query = query.where(table.c.worker == wanted.worker)
+    if wanted.schedule is not None:
+        # The part behind the slash of a name of barto 1.x is a name as well.
+        ending = wanted.schedule.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+        query = query.where(
+            or_(
+                table.c.schedule == wanted.schedule,
+                table.c.schedule.like(f"%/{ending}", escape="\\"),
+            )
+        )
+    if wanted.verdicts is not None:
+        query = query.where(table.c.verdict.in_([int(verdict) for verdict in wanted.verdicts]))
+    if wanted.since is not None:
+        query = query.where(last >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(first < wanted.until)
+    return query
+
+
+def _run_row(row: Any) -> RunRow:
+    verdict = None if row.verdict is None else Verdict(row.verdict)
+    return RunRow(
+        run_id=bytes(row.run_id),
+        attempt=row.attempt,
+        schedule_uid=bytes(row.schedule_uid),
+        schedule=row.schedule,
+        worker_uid=bytes(row.worker_uid),
+        worker=row.worker,
+        kind=row.kind,
+        slot=row.slot,
+        claimed_at=row.claimed_at,
+        late_us=row.late_us,
+        generation=row.generation,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        verdict=verdict,
+        reason=row.reason,
+        exit_code=row.exit_code,
+        signal=row.signal,
+        complete=verdict is not None and (row.output_mark or 0) >= row.output_seq,
+        bytes_out=row.bytes_out,
+        bytes_err=row.bytes_err,
+        cut_bytes=row.cut_bytes,
+        cut_lines=row.cut_lines,
+    )
