@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -41,7 +42,7 @@ Json = dict[str, Any]
 BIN = Path(sys.executable).parent
 PATIENCE_S = 30.0
 POLL_S = 0.02
-LEAD_S = 2.5
+LEAD_S = 1.5
 """How far ahead a single start is planned: until then its worker has its new set."""
 
 
@@ -82,7 +83,7 @@ class Process:
         """Is it alive?"""
         return self._process is not None and self._process.poll() is None
 
-    def signal(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)
@@ -95,7 +96,7 @@ class Process:
 
     def ends(self, number: signal.Signals, seconds: float = PATIENCE_S) -> int:
         """Send it a signal; its exit code, when it has left."""
-        self.signal(number)
+        self.send(number)
         return self.wait(seconds)
 
     def wait(self, seconds: float = PATIENCE_S) -> int:
@@ -203,7 +204,7 @@ class Fleet:
         for name in names or self.workers:
             self.workers[name].start()
         for name in names or self.workers:
-            self.until(lambda name=name: self.is_connected(name), f"{name} is connected")
+            self.until(partial(self.is_connected, name), f"{name} is connected")
 
     def is_connected(self, name: str) -> bool:
         """Does the server say so?"""
@@ -260,13 +261,11 @@ class Fleet:
     def schedules(self, file: str, text: str) -> None:
         """Write a file of schedules.d, and have it read at once."""
         (self.directory / "schedules.d" / f"{file}.toml").write_text(text)
-        self.server.signal(signal.SIGHUP)
+        self.server.send(signal.SIGHUP)
 
-    def plan_once(
-        self, name: str, workers: str, cmds: Sequence[str], lead: float = LEAD_S, **keys: object
-    ) -> None:
+    def plan_once(self, name: str, workers: str, cmds: Sequence[str], **keys: object) -> None:
         """A schedule that is due once, a few seconds from now."""
-        slot = math.ceil(time.time() + lead)
+        slot = math.ceil(time.time() + LEAD_S)
         self.schedules(name, once(name, workers, cmds, slot, **keys))
 
     def run_once(
@@ -287,13 +286,13 @@ class Fleet:
 
     def started(self, schedule: str, seconds: float = PATIENCE_S) -> Json:
         """The first run of a schedule, when it is in the store."""
-        return self.until(lambda: next(iter(self.runs(schedule)), None), f"{schedule} runs", seconds)
+        return self.until(
+            lambda: next(iter(self.runs(schedule)), None), f"{schedule} runs", seconds
+        )
 
     # -- waiting, ending --------------------------------------------------------------------------
 
-    def until(
-        self, fact: Callable[[], T | None], what: str, seconds: float = PATIENCE_S
-    ) -> T:
+    def until(self, fact: Callable[[], T | None], what: str, seconds: float = PATIENCE_S) -> T:
         """Wait for a fact: for the first answer that is true or not empty."""
         return until(fact, what, seconds, self.logs)
 

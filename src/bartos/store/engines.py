@@ -41,6 +41,8 @@ class Engines:
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
         self.sqlite = isinstance(settings, SqliteSettings)
+        self.usable = False
+        """Has it the form that readers know? Until then they are told to come again."""
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
 
@@ -48,6 +50,7 @@ class Engines:
         """Make the engines; nothing is connected yet."""
         # A pool's own complaint about a database that is away would be told at each try.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+        logging.getLogger("asyncmy").setLevel(logging.ERROR)  # notes of the server, as warnings
         self._writer = self._engine(1)
         self._reader = self._engine(READERS)
 
@@ -57,6 +60,7 @@ class Engines:
             if engine is not None:
                 with contextlib.suppress(Exception):  # a dead connection cannot be closed in order
                     await engine.dispose()
+        self.usable = False
         self._writer = self._reader = None
 
     def _engine(self, size: int) -> AsyncEngine:
@@ -101,6 +105,8 @@ class Engines:
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection that reads one consistent state. Raises `StoreUnavailable`."""
+        if not self.usable:
+            raise StoreUnavailable("the database is not open yet")
         async with self._guarded(self._reader) as connection, connection.begin():
             yield connection
 
@@ -109,6 +115,16 @@ class Engines:
         """A writer's connection without a transaction: for what the schema needs."""
         async with self._guarded(self._writer) as connection:
             yield connection
+
+    @contextlib.asynccontextmanager
+    async def lone(self) -> AsyncIterator[AsyncConnection]:
+        """A reader's connection without a transaction, and thrown away afterwards: for what
+        changes the settings of its session."""
+        async with self._guarded(self._reader) as connection:
+            try:
+                yield connection
+            finally:
+                await connection.invalidate()
 
     @contextlib.asynccontextmanager
     async def _guarded(self, engine: AsyncEngine | None) -> AsyncIterator[AsyncConnection]:

@@ -63,11 +63,13 @@ class SqlStore:
     def connect(self) -> None:
         """Make the connections' engines; nothing is migrated."""
         self._engines.open()
+        self._engines.usable = True
 
     async def open(self) -> None:
         await self._engines.close()
-        self.connect()
+        self._engines.open()
         await bring_up(self._engines)
+        self._engines.usable = True
 
     async def close(self) -> None:
         await self._engines.close()
