@@ -5,10 +5,11 @@ It keeps what `port` promises, and knows nothing of SQL: `query` answers only th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bartos.store.port import (
+    FAILURES,
     Batch,
     ChunkRow,
     DeadLetter,
@@ -81,7 +82,6 @@ class MemoryStore:
         self._chunks: dict[Key, dict[int, ChunkRow]] = {}
         self._ranges: list[SlotRange] = []
         self._schedules: dict[bytes, ScheduleRow] = {}
-        self._dropped: set[bytes] = set()
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -267,8 +267,8 @@ class MemoryStore:
         return next(iter(failed), steps[-1] if steps else None)
 
     def _output(self, record: Output) -> None:
-        if record.run_id in self._dropped:
-            return
+        if record.run_id not in self._runs:
+            return  # retention has dropped it
         rows = self._chunks.setdefault((record.run_id, record.attempt), {})
         rows.setdefault(
             record.chunk_no,
@@ -414,7 +414,65 @@ class MemoryStore:
         self, keep: Retention, now: int, *, batch: int = 500, dry_run: bool = False
     ) -> Pruned:
         self._reach()
-        return Pruned()
+        kept = self._protected()
+        ended = sorted(
+            (run.row for run in self._runs.values() if run.row.verdict is not None),
+            key=lambda row: (row.slot, row.run_id),
+        )
+        loose = [row for row in ended if row.run_id not in kept]
+        old = [row for row in loose if _older(row, keep.output_age, keep.output_by_schedule, now)]
+        gone = [
+            row for row in loose if _older(row, keep.verdict_age, keep.verdicts_by_schedule, now)
+        ]
+        if dry_run:
+            return self._counted({row.run_id for row in [*old, *gone]}, gone)
+        if (found := self._drop_output(old)) is not None:
+            return found
+        if self._size() > keep.total_bytes and (found := self._drop_output(loose)) is not None:
+            return found
+        return replace(self._drop_runs(gone[:batch], keep, now), more=len(gone) > batch)
+
+    def _protected(self) -> set[bytes]:
+        """The last run of each schedule on each worker, and its last failure."""
+        kept: dict[tuple[bytes, bytes, bool], bytes] = {}
+        for run_id, run in sorted(self._runs.items()):
+            key = run.row.schedule_uid, run.row.worker_uid
+            kept[*key, False] = run_id
+            if run.row.verdict in FAILURES:
+                kept[*key, True] = run_id
+        return set(kept.values())
+
+    def _size(self) -> int:
+        return sum(len(c.data) for rows in self._chunks.values() for c in rows.values())
+
+    def _counted(self, runs: set[bytes], gone: Sequence[RunRow]) -> Pruned:
+        chunks = [c for key, rows in self._chunks.items() if key[0] in runs for c in rows.values()]
+        ids = {row.run_id for row in gone}
+        statuses = sum(len(steps) for key, steps in self._steps.items() if key[0] in ids)
+        size = sum(len(c.data) for c in chunks)
+        return Pruned(len(chunks), size, statuses, len(gone), more=bool(chunks or gone))
+
+    def _drop_output(self, runs: Sequence[RunRow]) -> Pruned | None:
+        """The output of the first of these runs that has any."""
+        for row in runs:
+            keys = [key for key, rows in self._chunks.items() if key[0] == row.run_id and rows]
+            if keys:
+                chunks = [c for key in keys for c in self._chunks.pop(key).values()]
+                size = sum(len(c.data) for c in chunks)
+                return Pruned(output_rows=len(chunks), output_bytes=size, more=True)
+        return None
+
+    def _drop_runs(self, gone: Sequence[RunRow], keep: Retention, now: int) -> Pruned:
+        ids = {row.run_id for row in gone}
+        statuses = 0
+        for key in [key for key in self._steps if key[0] in ids]:
+            statuses += len(self._steps.pop(key))
+        for run_id in ids:
+            del self._runs[run_id]
+        general = now - round(keep.verdict_age * 1_000_000)
+        own = {uid: now - round(age * 1_000_000) for uid, age in keep.verdicts_by_schedule.items()}
+        self._ranges = [r for r in self._ranges if r.last_slot >= own.get(r.schedule_uid, general)]
+        return Pruned(status_rows=statuses, runs=len(gone))
 
     # -- for tests --------------------------------------------------------------------------------
 
@@ -430,6 +488,11 @@ class MemoryStore:
             if schedule is None or row.schedule == schedule
             for _, chunk in sorted(self._chunks.get((row.run_id, row.attempt), {}).items())
         )
+
+
+def _older(row: RunRow, age: float, by_schedule: Mapping[bytes, float], now: int) -> bool:
+    own = by_schedule.get(row.schedule_uid, age)
+    return row.ended_at is not None and row.ended_at < now - round(own * 1_000_000)
 
 
 def _named(name: str, wanted: str) -> bool:

@@ -12,6 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection
 
@@ -87,7 +88,7 @@ def _steps(current: str | None, described: str) -> list[str]:
     scripts = ScriptDirectory.from_config(alembic_config())
     try:
         found: list[Any] = list(scripts.iterate_revisions("head", current or "base"))
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise ConfigError(
             f"{described}: the database is newer than this bartos (it is at {current}): install "
             "the version that wrote it, or a newer one; or restore the copy that was made before"

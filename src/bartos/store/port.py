@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import (
@@ -28,6 +28,10 @@ from libbarto.message.v2.record import (
 )
 
 Record = SetApplied | Claimed | Started | Status | Ended | Decided | ClockBack | Output | Cut
+
+
+FAILURES: Final = (Verdict.FAILED, Verdict.TIMED_OUT, Verdict.INTERRUPTED, Verdict.LOST)
+"""The verdicts of runs that someone should look at."""
 
 
 @dataclass(frozen=True, slots=True)

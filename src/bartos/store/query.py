@@ -14,7 +14,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,10 @@ from bartos.store.engines import Engines
 from bartos.store.port import QueryLimits, QueryResult
 from bartos.store.settings import SqliteSettings
 from libbarto.errors import StoreUnavailable, UserError, marked
+
+SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_schema", "sqlite_temp_master"})
+CELL_MAX: Final = 1_000_000
+"""Bytes that one value may have, whatever an expression makes of it."""
 
 READABLE: Final = frozenset(
     {
@@ -158,11 +162,12 @@ def _ask_sqlite(
     except sqlite3.Error as error:
         raise StoreUnavailable(str(error)) from error
     with contextlib.closing(connection):
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.bytes)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(limits.bytes, CELL_MAX))
         connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000)
         connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        connection.set_authorizer(_authorize)
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        connection.set_authorizer(_authorizer(tables - READABLE | SCHEMA_TABLES))
         connection.set_progress_handler(lambda: gone.is_set() or time.monotonic() > deadline, 1000)
         try:
             cursor = connection.execute(sql)
@@ -174,30 +179,31 @@ def _ask_sqlite(
             raise UserError(f"the database says: {error}") from error
 
 
-def _authorize(
-    action: int, first: str | None, second: str | None, database: str | None, source: str | None
-) -> int:
-    if action in _ALLOWED_ACTIONS:
-        return sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_READ and (first in READABLE or first == ""):
-        return sqlite3.SQLITE_OK
-    return sqlite3.SQLITE_DENY
+def _authorizer(hidden: set[str]) -> Callable[..., int]:
+    """Lets a statement select, call functions, and read what is not hidden: the names of its own
+    common table expressions come here, too."""
+
+    def authorize(action: int, first: str | None, *_: str | None) -> int:
+        if action in _ALLOWED_ACTIONS:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_READ and first is not None and first not in hidden:
+            return sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY
+
+    return authorize
 
 
 # -- MariaDB --------------------------------------------------------------------------------------
 
 
 async def _on_mariadb(engines: Engines, sql: str, limits: QueryLimits) -> QueryResult:
-    async with engines.read() as connection:
-        await connection.rollback()
+    async with engines.lone() as connection:
         number = (await connection.exec_driver_sql("SELECT CONNECTION_ID()")).scalar_one()
-        await connection.rollback()
+        await connection.exec_driver_sql(f"SET SESSION max_statement_time = {limits.seconds:.3f}")
+        await connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+        await connection.commit()  # the next statement begins a transaction that only reads
         watchdog = asyncio.create_task(_kill_after(engines, number, limits.seconds))
         try:
-            await connection.exec_driver_sql(
-                f"SET SESSION max_statement_time = {limits.seconds:.3f}"
-            )
-            await connection.exec_driver_sql("START TRANSACTION READ ONLY")
             # The driver would take a percent sign for a placeholder.
             rows = await connection.exec_driver_sql(sql.replace("%", "%%"), ())
             columns = tuple(rows.keys())
@@ -215,8 +221,6 @@ async def _on_mariadb(engines: Engines, sql: str, limits: QueryLimits) -> QueryR
             raise
         finally:
             watchdog.cancel()
-            with contextlib.suppress(exc.SQLAlchemyError):
-                await connection.invalidate()  # its settings are not for anyone else
 
 
 async def _kill_after(engines: Engines, number: int, seconds: float) -> None:

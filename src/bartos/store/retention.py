@@ -13,17 +13,10 @@ from sqlalchemy import ColumnElement, Select, and_, case, delete, func, or_, sel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartos.store.engines import Engines
-from bartos.store.port import Pruned, Retention
+from bartos.store.port import FAILURES, Pruned, Retention
 from bartos.store.tables import exit_status, output, run, slot_range
-from libbarto.message.v2.record import Verdict
 
 VACUUM_PAGES: Final = 256
-FAILURES: Final = (
-    Verdict.FAILED,
-    Verdict.TIMED_OUT,
-    Verdict.INTERRUPTED,
-    Verdict.LOST,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +132,17 @@ async def _step(connection: AsyncConnection, due: Due, keep: Retention, batch: i
             run.c.stored_bytes > 0,
             ~run.c.run_id.in_(_protected()),
         )
-        found = await _drop_output(connection, oldest, run.c.slot, batch)
+        # A run at a time, whole: half an output would look like all of it.
+        found = await _drop_output(connection, oldest, run.c.slot, None)
         if found.output_rows or found.more:
             return found
     return await _drop_runs(connection, due, batch)
 
 
 async def _drop_output(
-    connection: AsyncConnection, which: ColumnElement[bool], order: Any, batch: int
+    connection: AsyncConnection, which: ColumnElement[bool], order: Any, batch: int | None
 ) -> Pruned:
-    """Output of the first run that is due, at most `batch` chunks of it."""
+    """Output of the first run that is due, at most `batch` chunks of it (None: all)."""
     run_id = await connection.scalar(select(run.c.run_id).where(which).order_by(order).limit(1))
     if run_id is None:
         return Pruned()
@@ -170,7 +164,7 @@ async def _drop_output(
                 output.c.chunk_no.between(min(numbers), max(numbers)),
             )
         )
-    whole = len(chunks) < batch
+    whole = batch is None or len(chunks) < batch
     left = 0 if whole else run.c.stored_bytes - size
     await connection.execute(update(run).where(run.c.run_id == run_id).values(stored_bytes=left))
     return Pruned(output_rows=len(chunks), output_bytes=size, more=True)

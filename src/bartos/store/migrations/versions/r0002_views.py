@@ -35,8 +35,8 @@ def upgrade() -> None:
                    {time("slot")} AS planned, {time("claimed_at")} AS claimed,
                    {time("started_at")} AS started, {time("ended_at")} AS ended,
                    CASE verdict {words} ELSE 'running' END AS verdict,
-                   reason, exit_code, {_quoted("signal", lite)}, late_us / 1000000.0 AS late_s,
-                   (ended_at - started_at) / 1000000.0 AS duration_s,
+                   reason, exit_code, {_quoted("signal", lite)}, late_us / 1e6 AS late_s,
+                   (ended_at - started_at) / 1e6 AS duration_s,
                    bytes_out, bytes_err, cut_bytes, cut_lines
             FROM run""",
         "slots": f"""

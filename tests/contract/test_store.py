@@ -1,0 +1,533 @@
+"""One suite for every store: memory, SQLite and MariaDB keep the same promises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bartos.store.memory import MemoryStore
+from bartos.store.port import (
+    Batch,
+    DeadLetter,
+    EpochClaim,
+    Mark,
+    Record,
+    Retention,
+    RunFilter,
+    ScheduleRow,
+    Store,
+)
+from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
+from bartos.store.sql import SqlStore
+from libbarto.identity import NO_TAG
+from libbarto.message.v2.record import (
+    Claimed,
+    ClockBack,
+    Cut,
+    Decided,
+    Ended,
+    Lane,
+    Output,
+    SetApplied,
+    Started,
+    Status,
+    Stream,
+    StreamTotals,
+    Verdict,
+)
+from libbarto.message.v2.segment import Segment, pack, unpack
+from tests.mariadb import MariaDB
+
+WORKER = b"w" * 16
+SPOOL = b"s" * 16
+SCHEDULE = b"c" * 16
+NOON = 1_800_000_000_000_000
+HOUR = 3_600_000_000
+DAY = 24 * HOUR
+
+pytestmark = pytest.mark.real_loop
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    with MariaDB(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+Opened = Callable[[], Awaitable[Store]]
+
+
+@pytest.fixture(params=["memory", "sqlite", "mariadb"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def settings(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> StoreSettings | None:
+    if kind == "memory":
+        return None
+    if kind == "sqlite":
+        return SqliteSettings(tmp_path / "barto.db")
+    server: MariaDB = request.getfixturevalue("mariadb")
+    return fresh_database(server)
+
+
+def fresh_database(server: MariaDB) -> MariaDbSettings:
+    """An empty database on a server that other tests use, too."""
+    name = server.database
+    server.sql(f"DROP DATABASE {name}; CREATE DATABASE {name};")
+    return MariaDbSettings(server.host, server.port, None, server.user, server.password, name)
+
+
+@asynccontextmanager
+async def opened(settings: StoreSettings | None) -> AsyncIterator[Store]:
+    store: Store = MemoryStore() if settings is None else SqlStore(settings)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+class Reporter:
+    """A worker that reports: numbers, tags and epochs as a session would have them."""
+
+    def __init__(self, store: Store, epoch: int = 1, name: str = "web1") -> None:
+        self.store = store
+        self.epoch = epoch
+        self.name = name
+        self.seq = {Lane.STATE: 0, Lane.OUTPUT: 0}
+
+    async def connect(self) -> bool:
+        return await self.store.confirm_epoch(
+            EpochClaim(
+                WORKER, self.name, self.epoch, SPOOL, {"role": "web"}, "2.0.0", {"os": "debian"},
+                "10.0.0.7", NOON,
+            )
+        )  # fmt: skip
+
+    def batch(self, *records: Record | DeadLetter, lane: Lane = Lane.STATE) -> Batch:
+        first = self.seq[lane] + 1
+        self.seq[lane] += len(records)
+        tag = self.seq[lane].to_bytes(8, "big")
+        return Batch(WORKER, self.name, SPOOL, lane, self.epoch, first, tag, records)
+
+    async def state(self, *records: Record | DeadLetter) -> bool:
+        return (await self.store.append([self.batch(*records)]))[0]
+
+    async def output(self, *records: Record | DeadLetter) -> bool:
+        return (await self.store.append([self.batch(*records, lane=Lane.OUTPUT)]))[0]
+
+
+def run_id(number: int) -> bytes:
+    return (NOON // 1000 + number).to_bytes(6, "big") + bytes([0x80, number]) + b"\x80" + b"r" * 7
+
+
+def claimed(number: int, schedule: str = "backup", slot: int | None = None) -> Claimed:
+    at = NOON + number * 1000 if slot is None else slot
+    return Claimed(
+        run_id=run_id(number), attempt=1, kind=0, schedule_uid=SCHEDULE, schedule=schedule,
+        slot=at, at=at + 5, late_us=5, generation=3,
+    )  # fmt: skip
+
+
+def status(number: int, step: int = 1, code: int | None = 0, signal: int | None = None) -> Status:
+    return Status(
+        run_id=run_id(number), attempt=1, step=step, command="true", exit_code=code, signal=signal,
+        success=code == 0, started_at=NOON, ended_at=NOON + 9, reason=None,
+    )  # fmt: skip
+
+
+def ended(
+    number: int, verdict: Verdict = Verdict.OK, output_seq: int = 0, at: int = NOON + 10
+) -> Ended:
+    return Ended(
+        run_id=run_id(number), attempt=1, verdict=int(verdict), started_at=NOON, ended_at=at,
+        output_seq=output_seq, totals=[StreamTotals(stream=1, bytes_=7, lines=1)],
+    )  # fmt: skip
+
+
+def chunk(number: int, chunk_no: int, data: bytes, offset: int = 0, line: int = 0) -> Output:
+    return Output(
+        run_id=run_id(number), attempt=1, chunk_no=chunk_no, step=1, offset=offset,
+        first_line=line, lines=data.count(b"\n"), started_at=NOON,
+        segments=pack([Segment(stream=Stream.STDOUT, length=len(data))]), data=data,
+    )  # fmt: skip
+
+
+# -- sessions -------------------------------------------------------------------------------------
+
+
+async def test_a_worker_is_known_once_its_epoch_is_confirmed(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        assert await store.worker(WORKER) is None
+        assert await Reporter(store).connect()
+        row = await store.worker(WORKER)
+        assert row is not None
+        assert (row.name, row.epoch, row.spool_id) == ("web1", 1, SPOOL)
+        assert (dict(row.labels), dict(row.capabilities)) == ({"role": "web"}, {"os": "debian"})
+        assert await store.worker_named("web1") == row
+        assert await store.worker_named("WEB1") is None
+        assert await store.workers() == [row]
+        assert (await store.marks(SPOOL))[Lane.STATE] == Mark(0, NO_TAG, 1)
+        assert (await store.marks(b"?" * 16))[Lane.OUTPUT] == Mark()
+
+
+async def test_only_a_higher_epoch_is_confirmed(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        assert await Reporter(store, epoch=5).connect()
+        assert not await Reporter(store, epoch=5).connect()
+        assert not await Reporter(store, epoch=4, name="impostor").connect()
+        row = await store.worker(WORKER)
+        assert row is not None and row.name == "web1"
+        assert await Reporter(store, epoch=6, name="renamed").connect()
+        assert await store.current([(WORKER, 6), (WORKER, 5), (b"?" * 16, 1)]) == [
+            True,
+            False,
+            False,
+        ]
+        assert await store.current([]) == []
+
+
+async def test_generations_change_by_compare_and_set(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        await Reporter(store).connect()
+        assert await store.set_generation(WORKER, 0, 7, b"hash")
+        assert not await store.set_generation(WORKER, 0, 8, b"other")
+        row = await store.worker(WORKER)
+        assert row is not None and (row.generation, row.set_hash) == (7, b"hash")
+        await store.seen([WORKER], NOON + 99)
+        await store.seen([], NOON)
+        row = await store.worker(WORKER)
+        assert row is not None and row.last_seen == NOON + 99
+
+
+async def test_a_batch_counts_only_where_its_mark_is(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        assert not await reporter.state(claimed(1)), "nobody has confirmed an epoch"
+        reporter = Reporter(store)
+        await reporter.connect()
+        first = reporter.batch(claimed(1))
+        assert await store.append([first]) == [True]
+        assert await store.append([first]) == [False], "a resend changes nothing"
+        late = Batch(WORKER, "web1", SPOOL, Lane.STATE, 1, 5, b"t" * 8, [claimed(2)])
+        stale = Batch(WORKER, "web1", SPOOL, Lane.STATE, 0, 2, b"t" * 8, [claimed(2)])
+        assert await store.append([late, stale]) == [False, False]
+        assert len(await store.runs(RunFilter())) == 1
+        assert (await store.marks(SPOOL))[Lane.STATE] == Mark(1, first.tag, 1)
+
+
+async def test_state_goes_before_output_and_many_batches_share_a_commit(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        printed = reporter.batch(chunk(1, 0, b"hi\n"), lane=Lane.OUTPUT)
+        began = reporter.batch(claimed(1))
+        assert await store.append([printed, began]) == [True, True]
+        assert [c.data for c in await store.chunks(run_id(1), 1)] == [b"hi\n"]
+
+
+async def test_a_gap_moves_the_mark_forward_only(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1))
+        mark = Mark(9, b"g" * 8, 1)
+        assert not await store.skip_to(SPOOL, Lane.STATE, 2, mark, NOON)
+        assert await store.skip_to(SPOOL, Lane.STATE, 1, mark, NOON)
+        assert not await store.skip_to(SPOOL, Lane.STATE, 1, Mark(4, b"x" * 8, 1), NOON)
+        assert (await store.marks(SPOOL))[Lane.STATE] == mark
+
+
+# -- runs -----------------------------------------------------------------------------------------
+
+
+async def test_a_run_is_told_from_claim_to_end(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1))
+        (row,) = await store.runs(RunFilter(running=True))
+        assert (row.verdict, row.complete, row.worker, row.late_us) == (None, False, "web1", 5)
+        await reporter.state(Started(run_id=run_id(1), attempt=1, pid=7, at=NOON + 1))
+        await reporter.state(status(1, 1), status(1, 2, code=77), status(1, 3, None, signal=9))
+        await reporter.state(ended(1, Verdict.FAILED, output_seq=2))
+        await reporter.output(chunk(1, 0, b"a\n"))
+        (row,) = await store.runs(RunFilter())
+        assert (row.verdict, row.exit_code, row.signal) == (Verdict.FAILED, 77, None)
+        assert (row.bytes_out, row.complete) == (7, False)
+        await reporter.output(chunk(1, 1, b"b\n", 2, 1))
+        (row,) = await store.runs(RunFilter(running=False))
+        assert row.complete
+        steps = await store.steps(run_id(1))
+        assert [(s.step, s.exit_code, s.signal, s.success) for s in steps] == [
+            (1, 0, None, True),
+            (2, 77, None, False),
+            (3, None, 9, False),
+        ]
+        assert await store.steps(run_id(1), 2) == []
+
+
+@pytest.mark.parametrize("code", [-1, 0, 255, 256, -1073741819, 2**31 - 1])
+async def test_exit_codes_are_kept_exactly(settings: StoreSettings | None, code: int) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1), status(1, code=code), ended(1))
+        (row,) = await store.runs(RunFilter())
+        assert row.exit_code == code
+
+
+async def test_a_further_attempt_takes_the_place_of_the_one_before(
+    settings: StoreSettings | None,
+) -> None:
+    import msgspec
+
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1), status(1, code=1), ended(1, Verdict.FAILED))
+        await reporter.state(msgspec.structs.replace(claimed(1), attempt=2))
+        await reporter.state(claimed(1))  # told again: a lower attempt changes nothing
+        (row,) = await store.runs(RunFilter())
+        assert (row.attempt, row.verdict) == (2, None)
+
+
+async def test_bytes_come_back_as_they_were(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1))
+        wild = bytes(range(256)) * 128
+        await reporter.output(chunk(1, 0, wild), chunk(1, 1, b"", len(wild)))
+        rows = await store.chunks(run_id(1), 1)
+        assert [row.data for row in rows] == [wild, b""]
+        assert await store.chunks(run_id(1), 1, after=0, limit=5) == rows[1:]
+        assert await store.chunks(run_id(1), 2) == []
+
+
+async def test_text_of_any_script_comes_back_as_it_was(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store, name="größe-🌍")
+        await reporter.connect()
+        await reporter.state(claimed(1, schedule="naïve 日本"))
+        (row,) = await store.runs(RunFilter())
+        assert (row.worker, row.schedule) == ("größe-🌍", "naïve 日本")
+
+
+@pytest.mark.parametrize(("to_offset", "lines"), [(9, None), (8, None), (12, None), (14, 4)])
+async def test_output_is_cut_to_the_byte(
+    settings: StoreSettings | None, to_offset: int, lines: int | None
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1))
+        # head "ab", then a place for the marker, then what was sent beyond the head
+        await reporter.output(
+            chunk(1, 0, b"ab", 0),
+            chunk(1, 2, b"c\nd\ne\n", 2, 0),
+            chunk(1, 3, b"f\ng\n", 8, 3),
+        )
+        cut = Cut(
+            run_id=run_id(1), attempt=1, chunk_no=1, step=1, from_offset=2, to_offset=to_offset,
+            first_line=0, lines=lines, at=NOON,
+        )  # fmt: skip
+        await reporter.output(cut)
+        rows = await store.chunks(run_id(1), 1)
+        whole = b"abc\nd\ne\nf\ng\n"
+        dropped = whole[2:to_offset]
+        expected_lines = dropped.count(b"\n") if lines is None else lines
+        marker = rows[1]
+        assert (marker.chunk_no, marker.offset) == (1, 2)
+        assert [s.stream for s in unpack(marker.segments)] == [Stream.MARKER]
+        assert marker.data == (
+            f"[barto: {to_offset - 2} bytes in {expected_lines} lines left out]\n".encode()
+        )
+        assert b"".join(row.data for row in rows if row.chunk_no != 1) == b"ab" + whole[to_offset:]
+        for row in rows[2:]:
+            assert sum(segment.length for segment in unpack(row.segments)) == len(row.data)
+        (run,) = await store.runs(RunFilter())
+        assert run.cut_lines == expected_lines
+
+
+async def test_slots_that_did_not_run_are_told(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(
+            Decided(
+                schedule_uid=SCHEDULE, schedule="backup", first_slot=NOON, last_slot=NOON + HOUR,
+                count=61, verdict=int(Verdict.MISSED), reason="the worker was down",
+            ),
+            SetApplied(generation=1, at=NOON, schedules=[SCHEDULE]),
+            ClockBack(now=NOON),
+        )  # fmt: skip
+        (row,) = await store.ranges(RunFilter())
+        assert (row.count, row.verdict, row.worker) == (61, Verdict.MISSED, "web1")
+        assert (row.first_slot, row.last_slot) == (NOON, NOON + HOUR)
+        assert await store.ranges(RunFilter(since=NOON + 2 * HOUR)) == []
+        assert await store.ranges(RunFilter(verdicts=frozenset({Verdict.SKIPPED}))) == []
+
+
+async def test_what_cannot_be_understood_is_put_aside_and_the_rest_counts(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        assert await reporter.state(claimed(1), DeadLetter(2, b"\xff", "no such record"), ended(1))
+        (row,) = await store.runs(RunFilter())
+        assert row.verdict is Verdict.OK
+
+
+async def test_runs_are_found_by_what_they_are(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(*(claimed(n, "backup" if n % 2 else "web1/sync") for n in range(1, 8)))
+        await reporter.state(ended(1), ended(2, Verdict.FAILED))
+
+        async def numbers(**wanted: object) -> list[int]:
+            rows = await store.runs(RunFilter(**wanted))  # type: ignore[arg-type]
+            return [(row.slot - NOON) // 1000 for row in rows]
+
+        assert await numbers() == [7, 6, 5, 4, 3, 2, 1]
+        assert await numbers(schedule="sync") == [6, 4, 2]
+        assert await numbers(schedule="web1/sync", limit=1) == [6]
+        assert await numbers(schedule="s%c") == []
+        assert await numbers(worker="web2") == []
+        assert await numbers(verdicts=frozenset({Verdict.FAILED})) == [2]
+        assert await numbers(running=True, until=NOON + 5000) == [4, 3]
+        assert await numbers(since=NOON + 6000) == [7, 6]
+        assert await numbers(before=(NOON + 4000, run_id(4))) == [3, 2, 1]
+        assert await store.schedule_names("web1") == ["backup", "web1/sync"]
+        assert [row.run_id for row in await store.runs_like(run_id(3).hex()[:15])] != []
+        (only,) = await store.runs_like(run_id(3).hex())
+        assert only.run_id == run_id(3)
+
+
+# -- schedules ------------------------------------------------------------------------------------
+
+
+async def test_schedules_are_replaced_as_a_whole(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        one = ScheduleRow(b"1" * 16, "one", "{}", True, 1, NOON)
+        two = ScheduleRow(b"2" * 16, "two", '{"cmds": []}', False, 1, NOON)
+        await store.replace_schedules([two, one], NOON)
+        assert await store.schedules() == [one, two]
+        changed = ScheduleRow(b"2" * 16, "renamed", '{"cmds": ["x"]}', True, 2, NOON + 1)
+        await store.replace_schedules([changed], NOON + 1)
+        assert await store.schedules() == [changed]
+        await store.replace_schedules([], NOON + 2)
+        assert await store.schedules() == []
+
+
+# -- retention ------------------------------------------------------------------------------------
+
+
+async def drop_all(store: Store, keep: Retention, now: int) -> tuple[int, int]:
+    rows = runs = 0
+    for _ in range(100):
+        step = await store.prune(keep, now, batch=2)
+        rows += step.output_rows
+        runs += step.runs
+        if not step.more:
+            return rows, runs
+    raise AssertionError("retention never comes to an end")
+
+
+async def history(store: Store) -> Reporter:
+    """Five runs a day apart, the second failed, each with output of 100 bytes in three chunks."""
+    reporter = Reporter(store)
+    await reporter.connect()
+    for number in range(1, 6):
+        at = NOON + number * DAY
+        verdict = Verdict.FAILED if number == 2 else Verdict.OK
+        await reporter.state(
+            claimed(number, slot=at), status(number), ended(number, verdict, at=at + HOUR)
+        )
+        await reporter.output(
+            *(chunk(number, i, b"x" * size) for i, size in enumerate((50, 30, 20)))
+        )
+    return reporter
+
+
+async def kept(store: Store) -> dict[int, int]:
+    """For each run that is left, how many bytes of its output are."""
+    return {
+        row.run_id[7]: sum(len(c.data) for c in await store.chunks(row.run_id, 1))
+        for row in await store.runs(RunFilter())
+    }
+
+
+async def test_output_goes_by_age_but_the_last_run_and_failure_stay(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        await history(store)
+        keep = Retention(output_age=1 * 86_400.0)
+        counted = await store.prune(keep, NOON + 100 * DAY, dry_run=True)
+        assert (counted.output_rows, counted.output_bytes) == (9, 300)
+        assert await kept(store) == dict.fromkeys(range(1, 6), 100), "a dry run changes nothing"
+        assert await drop_all(store, keep, NOON + 100 * DAY) == (9, 0)
+        assert await kept(store) == {1: 0, 2: 100, 3: 0, 4: 0, 5: 100}
+
+
+async def test_verdicts_go_by_age_and_output_goes_with_them(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = await history(store)
+        await reporter.state(
+            Decided(
+                schedule_uid=SCHEDULE, schedule="backup", first_slot=NOON, last_slot=NOON,
+                count=1, verdict=int(Verdict.MISSED), reason="",
+            )
+        )  # fmt: skip
+        keep = Retention(output_age=2 * 86_400.0, verdict_age=3 * 86_400.0)
+        rows, runs = await drop_all(store, keep, NOON + 100 * DAY)
+        assert (rows, runs) == (9, 3)
+        assert await kept(store) == {2: 100, 5: 100}
+        assert await store.steps(run_id(1)) == []
+        assert await store.ranges(RunFilter()) == []
+
+
+async def test_the_oldest_output_goes_where_all_is_too_much(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        await history(store)
+        rows, runs = await drop_all(store, Retention(total_bytes=350), NOON + 6 * DAY)
+        assert (rows, runs) == (6, 0)
+        assert await kept(store) == {1: 0, 2: 100, 3: 0, 4: 100, 5: 100}
+
+
+async def test_a_schedule_may_have_ages_of_its_own(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        await history(store)
+        keep = Retention(output_by_schedule={SCHEDULE: 86_400.0}, verdicts_by_schedule={})
+        assert await drop_all(store, keep, NOON + 10 * DAY) == (9, 0)
+
+
+async def test_output_of_a_run_that_was_dropped_is_not_stored_again(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = await history(store)
+        await drop_all(store, Retention(verdict_age=86_400.0), NOON + 100 * DAY)
+        assert await reporter.output(chunk(1, 3, b"late"))
+        assert await kept(store) == {2: 100, 5: 100}
+
+
+async def test_a_store_that_answers_says_so(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        await store.ping()
