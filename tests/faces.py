@@ -191,9 +191,7 @@ class Barto:
             chunks.append(chunk)
             offset += len(data)
             totals[stream] += len(data)
-        if chunks:
-            await self._record(worker, Lane.OUTPUT, chunks)
-        state: list[Record] = [
+        began_with: list[Record] = [
             Claimed(
                 run_id=run_id,
                 attempt=1,
@@ -206,6 +204,10 @@ class Barto:
             ),
             Started(run_id=run_id, attempt=1, pid=4711, at=began),
         ]
+        await self._record(worker, Lane.STATE, began_with)
+        if chunks:
+            await self._record(worker, Lane.OUTPUT, chunks)
+        state: list[Record] = []
         if verdict is not None:
             for step, code in enumerate(codes):
                 state.append(
@@ -238,7 +240,8 @@ class Barto:
                     cut_bytes=cut_bytes,
                 )
             )
-        await self._record(worker, Lane.STATE, state)
+        if state:
+            await self._record(worker, Lane.STATE, state)
         return run_id.hex()
 
     async def did_not_run(
