@@ -249,7 +249,7 @@ async def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 async def test_a_file_that_is_no_journal_is_an_error_of_the_journal(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     path.write_bytes(b"this is not a database" * 100)
-    with pytest.raises(JournalError, match="j.db"):
+    with pytest.raises(JournalError, match=r"j\.db"):
         await SqliteJournal(path, WORKER, lambda: SPOOL).load()
 
 

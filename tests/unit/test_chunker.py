@@ -77,21 +77,14 @@ def run_through(
     ends = [0]
     for frame in frames:
         ends.append(ends[-1] + FRAME_HEADER + len(frame.data))
-    fed = 0
-    for turn, _ in enumerate(frames):
-        if fed >= len(frames):
-            break
-        chunker.feed(ends[fed + 1], [frames[fed]], turn * 0.01)
-        fed += 1
-        if seals[turn % len(seals)]:
-            ledger.take(chunker.seal(turn * 0.01, everything=True))
-        else:
-            ledger.take(chunker.seal(turn * 0.01))
+    for turn, frame in enumerate(frames):
+        chunker.feed(ends[turn + 1], [frame], turn * 0.01)
+        ledger.take(chunker.seal(turn * 0.01, everything=seals[turn % len(seals)]))
         if restarts[turn % len(restarts)]:
             held = [ledger.held[number] for number in sorted(ledger.held)]
             progress = chunker.progress()
             chunker = Chunker(RUN, 1, output_max, progress, held)
-            for again in range(ends.index(progress.position), fed):
+            for again in range(ends.index(progress.position), turn + 1):
                 chunker.feed(ends[again + 1], [frames[again]], turn * 0.01)
     ledger.take(chunker.finish(7))
     return ledger

@@ -30,7 +30,7 @@ class Clients(Extensible):
 
 
 class List(Extensible):
-    """The newest runs of a worker's schedule with their output; without one, the names of schedules.
+    """The newest runs of a worker's schedule with output; without one, the names of schedules.
 
     Both the order of runs and that of lines is the order in time.
     """
