@@ -173,6 +173,10 @@ class Fleet:
         """The command line of its bartos."""
         return [str(BIN / "bartos"), "--config", str(self.config), *arguments]
 
+    def says(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What a command of bartos prints on the server's host."""
+        return says(self.bartos(*arguments), self.environment(self.directory))
+
     def start_server(self, *, ready: bool = True) -> None:
         """Start bartos, and wait until it is ready."""
         self.server.start()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from alembic import command
@@ -22,6 +23,8 @@ from libbarto.errors import ConfigError, StoreUnavailable
 from tests.contract.test_store import Reporter, claimed, ended, fresh_database
 from tests.mariadb import MariaDB, free_port
 
+T = TypeVar("T")
+
 pytestmark = pytest.mark.real_loop
 
 
@@ -38,12 +41,12 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
     return fresh_database(request.getfixturevalue("mariadb"))
 
 
-async def on(settings: StoreSettings, work: object) -> object:
+async def on(settings: StoreSettings, work: Callable[[Connection], T]) -> T:
     engines = Engines(settings)
     engines.open()
     try:
         async with engines.bare() as connection:
-            found = await connection.run_sync(work)  # type: ignore[arg-type]
+            found = await connection.run_sync(work)
             await connection.commit()
             return found
     finally:

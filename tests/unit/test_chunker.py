@@ -54,6 +54,12 @@ class Ledger:
         return b"".join(self.rows[number].data for number in sorted(self.rows))
 
 
+def outputs(sealed: Sealed) -> list[Output]:
+    """The chunks among what was sealed."""
+    records = map(OUTPUT_RECORD.decode, sealed.records)
+    return [record for record in records if isinstance(record, Output)]
+
+
 def frames_of(data: bytes, sizes: list[int]) -> list[Frame]:
     """`data` as frames of these sizes, the streams in turn, a millisecond apart."""
     frames = []
@@ -147,7 +153,7 @@ def test_a_chunk_is_sealed_when_it_is_full() -> None:
     chunker = Chunker(RUN, 1, 10 * 1024 * 1024)
     chunker.feed(1, [Frame(0, 1, 0, b"x" * (CHUNK_BYTES + 1))], 0.0)
     sealed = chunker.seal(0.0)
-    assert [len(OUTPUT_RECORD.decode(r).data) for r in sealed.records] == [CHUNK_BYTES]
+    assert [len(row.data) for row in outputs(sealed)] == [CHUNK_BYTES]
     assert chunker.progress().position == 0
     assert chunker.progress().skip == CHUNK_BYTES
 
@@ -165,7 +171,7 @@ def test_an_unfinished_chunk_is_sealed_when_it_is_50_ms_old() -> None:
 def test_a_chunk_holds_output_of_one_step_only() -> None:
     chunker = Chunker(RUN, 1, 10_000)
     chunker.feed(1, [Frame(0, 1, 0, b"one"), Frame(1, 1, 5, b"two")], 0.0)
-    rows = [OUTPUT_RECORD.decode(record) for record in chunker.finish(9).records]
+    rows = outputs(chunker.finish(9))
     assert [(row.step, row.data) for row in rows] == [(1, b"one"), (2, b"two")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
@@ -74,21 +75,21 @@ class Pair:
         self.at_server: list[object] = []
         self.to_server(self.worker.open())
 
-    def to_server(self, events: list[object], boottime: float = 0.0) -> None:
+    def to_server(self, events: Sequence[object], boottime: float = 0.0) -> None:
         for event in events:
             if isinstance(event, Send):
                 self.to_worker(self.server.receive(event.frame, 0, boottime), boottime)
             else:
                 self.at_worker.append(event)
 
-    def to_worker(self, events: list[object], boottime: float = 0.0) -> None:
+    def to_worker(self, events: Sequence[object], boottime: float = 0.0) -> None:
         for event in events:
             if isinstance(event, Send):
                 self.to_server(self.worker.receive(event.frame, 0, boottime), boottime)
             else:
                 self.at_server.append(event)
 
-    def opened(self, marks: dict[Lane, Mark] = NOTHING, credit: int = 10_000) -> Pair:
+    def opened(self, marks: Mapping[Lane, Mark] = NOTHING, credit: int = 10_000) -> Pair:
         """Greet, judge, confirm: until records may flow."""
         self.to_worker(self.server.answer(self.worker._hello.epoch, marks, 0))
         self.to_server(self.worker.judge({lane: mark.tag for lane, mark in marks.items()}))
@@ -98,7 +99,7 @@ class Pair:
         return self
 
 
-def closes(events: list[object]) -> list[str]:
+def closes(events: Sequence[object]) -> list[str]:
     return [event.reason for event in events if isinstance(event, Close)]
 
 
@@ -337,12 +338,12 @@ def test_orders_and_their_answers_travel() -> None:
     pair = Pair().opened()
     offer = Offer(request=b"r" * 16, run_id=b"i" * 16, kind=2, schedule_uid=b"c" * 16, slot=7)
     pair.to_worker(pair.server.order(offer))
-    assert pair.at_worker[-1] == OfferReceived(offer)
+    assert OfferReceived(offer) in pair.at_worker
     answer = OfferAnswer(request=offer.request, accepted=True)
     pair.to_server([pair.worker.answer_offer(answer)])
     assert pair.at_server[-1] == OfferAnswered(answer)
     pair.to_worker(pair.server.order(CleanUp(before=9)))
-    assert pair.at_worker[-1] == CleanUpAsked(9)
+    assert CleanUpAsked(9) in pair.at_worker
 
 
 def test_nothing_is_sent_to_a_worker_that_is_not_ready() -> None:
