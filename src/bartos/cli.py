@@ -217,7 +217,7 @@ def check(
 ) -> None:
     """Read the configuration as a start would, and say what is wrong or probably not meant.
 
-    Works without a server. Exit code 2 where something is wrong.
+    Works without a server. Exit code 1 where something is wrong.
 
     Example: bartos check /etc/barto/bartos.toml
     """

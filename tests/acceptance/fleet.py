@@ -177,6 +177,10 @@ class Fleet:
         """What a command of bartos prints on the server's host."""
         return says(self.bartos(*arguments), self.environment(self.directory))
 
+    def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What any program of barto prints on the server's host."""
+        return says([str(BIN / program), *arguments], self.environment(self.directory))
+
     def start_server(self, *, ready: bool = True) -> None:
         """Start bartos, and wait until it is ready."""
         self.server.start()

@@ -170,8 +170,10 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     """Each new connection: transactions are ours to begin, and commits are durable."""
     connection.isolation_level = None
     cursor = connection.cursor()
+    # It counts only before the first table is made, and later it would be a write for nothing.
+    if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     for pragma in (
-        "auto_vacuum=INCREMENTAL",  # counts only before the first table is made
         "journal_mode=WAL",
         "synchronous=FULL",
         f"busy_timeout={BUSY_MS}",
