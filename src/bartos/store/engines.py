@@ -171,7 +171,8 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     # It counts only before the first table is made, and later it would be a write for nothing.
-    if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+    cursor.execute("PRAGMA page_count")
+    if cursor.fetchone() == (0,):
         cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
     for pragma in (
         "journal_mode=WAL",
