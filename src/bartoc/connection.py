@@ -7,6 +7,7 @@ records out once they are durable, acknowledgements in. Knows nothing of schedul
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -88,6 +89,7 @@ class Connection:
         self._inbox: Mailbox[bytes | ConnectionClosed] | None = None
         self._spooled = True
         self._leaving = False
+        self._left = asyncio.Event()
         self._said = ""
         self._offset_said = False
 
@@ -99,6 +101,7 @@ class Connection:
     def leave(self) -> None:
         """Say goodbye once all that is spooled has been sent and acknowledged, or cannot be."""
         self._leaving = True
+        self._left.set()
         self._nudge()
 
     def _nudge(self) -> None:
@@ -131,7 +134,12 @@ class Connection:
                 return
             delay = self._backoff.delay(failures, self._rng)
             failures += 1
-            await self._clock.sleep(max(delay, PATIENT_RETRY_S / 2) if patient else delay)
+            # Who leaves while there is no link has nobody to say goodbye to.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(delay, PATIENT_RETRY_S / 2) if patient else delay):
+                    await self._left.wait()
+            if self._leaving:
+                return
 
     # -- one connection ---------------------------------------------------------------------------
 

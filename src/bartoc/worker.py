@@ -355,7 +355,7 @@ class Worker:
                 return self._step_ended(event, now)
             case AttemptEnded():
                 return self._attempt_ended(event, now)
-            case NotStarted():
+            case _:
                 return self._not_started(event, now)
 
     # -- time -------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def schedule_uid(name: str, id_: str | None = None) -> bytes:
     """The 16 bytes that a schedule keeps for life: of its `id` if it has one, else of its name.
 
     >>> schedule_uid("backup").hex()
-    '3f5ef9e8a9ebbd4cd03a7bb9a4ad38ac'
+    'ef67e8951335c71ddc805b8fd12d655b'
     """
     text = name if id_ is None else id_
     return hashlib.sha256(netstrings(b"schedule", text.encode())).digest()[:ID_BYTES]
@@ -70,11 +70,6 @@ def occurrence_id(
     value[6] = 0x80 | value[6] & 0x0F
     value[8] = 0x80 | value[8] & 0x3F
     return bytes(value)
-
-
-def slot_milliseconds(run_id: bytes) -> int:
-    """The slot that an occurrence id carries, in milliseconds since 1970."""
-    return int.from_bytes(run_id[:6], "big")
 
 
 def calendar_seed(schedule_uid: bytes, worker_uid: bytes) -> bytes:

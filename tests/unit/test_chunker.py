@@ -185,3 +185,42 @@ def test_dropping_the_beginning_of_a_chunk_moves_its_segments_on() -> None:
     assert (rest.offset, rest.first_line, rest.lines, rest.data) == (14, 3, 1, b"\nd")
     assert unpack(rest.segments) == [Segment(stream=2, length=2)]
     assert without_beginning(chunk, 0) is chunk
+
+
+def test_a_frame_that_was_sealed_whole_is_passed_over_after_a_restart() -> None:
+    frames = [Frame(0, 1, 0, b"x" * CHUNK_BYTES), Frame(0, 1, 1, b"rest")]
+    chunker = Chunker(RUN, 1, 10 * 1024 * 1024)
+    chunker.feed(99, frames, 0.0)
+    assert len(outputs(chunker.seal(0.0))) == 1
+    progress = chunker.progress()
+    assert (progress.position, progress.skip) == (0, CHUNK_BYTES)
+    again = Chunker(RUN, 1, 10 * 1024 * 1024, progress)
+    again.feed(99, frames, 0.0)
+    (row,) = outputs(again.finish(1))
+    assert (row.chunk_no, row.offset, row.data) == (1, CHUNK_BYTES, b"rest")
+    assert again.progress().position == 99
+
+
+def test_without_room_for_any_output_all_of_it_is_cut() -> None:
+    chunker = Chunker(RUN, 1, 0)
+    chunker.feed(1, [Frame(0, 1, 0, b"a\nb\n")], 0.0)
+    (record,) = map(OUTPUT_RECORD.decode, chunker.finish(1).records)
+    assert isinstance(record, Cut)
+    assert (record.from_offset, record.to_offset, record.lines) == (0, 4, 2)
+    assert chunker.cut_bytes == 4
+
+
+def test_what_the_tail_leaves_behind_at_once_is_never_held() -> None:
+    chunker = Chunker(RUN, 1, 10)
+    chunker.feed(1, [Frame(step, 1, 0, b"0123456789") for step in range(4)], 0.0)
+    sealed = chunker.seal(0.0, everything=True)
+    assert [held.size for held in sealed.hold] == [10]
+    assert sealed.release == []
+
+
+def test_pieces_of_one_stream_and_moment_are_one_segment() -> None:
+    chunker = Chunker(RUN, 1, 1000)
+    frames = [Frame(0, 1, 100, b"a"), Frame(0, 1, 900, b"b"), Frame(0, 2, 900, b"c")]
+    chunker.feed(1, frames, 0.0)
+    (row,) = outputs(chunker.finish(1))
+    assert [(s.stream, s.length) for s in unpack(row.segments)] == [(1, 2), (2, 1)]

@@ -1,0 +1,46 @@
+"""From the store's schedules to each worker's set."""
+
+from __future__ import annotations
+
+from bartos.plan import schedule_rows
+from bartos.planning import Planner, facts_of
+from bartos.schedules import load_schedules
+from bartos.store.port import WorkerRow
+from libbarto.message.v2.schedule import SCHEDULE_SET
+
+TOML = """
+[[schedule]]
+name = "all"
+workers = "*"
+on_calendar = "daily"
+cmds = ["true"]
+
+[[schedule]]
+name = "debian"
+workers = "os=debian and role=db"
+on_calendar = "daily"
+cmds = ["true"]
+"""
+
+
+def names(planner: Planner, row: WorkerRow) -> list[str]:
+    return [one.name for one in SCHEDULE_SET.decode(planner.set_for(row)).schedules]
+
+
+def test_a_worker_gets_what_its_words_and_labels_match() -> None:
+    planner = Planner()
+    plain = WorkerRow(b"1" * 16, "web1")
+    database = WorkerRow(
+        b"2" * 16, "db1", labels={"role": "db"}, capabilities={"os": "debian", "user": "root"}
+    )
+    assert names(planner, plain) == []
+    planner.load(schedule_rows(load_schedules([("bartos.toml", TOML)]), [], 0))
+    assert names(planner, plain) == ["all"]
+    assert names(planner, database) == ["all", "debian"]
+    assert planner.set_for(plain) == planner.set_for(plain)
+
+
+def test_only_a_worker_that_says_who_it_runs_as_is_known_to_be_root_or_not() -> None:
+    assert facts_of(WorkerRow(b"1" * 16, "a")).root is None
+    assert facts_of(WorkerRow(b"1" * 16, "a", capabilities={"user": "root"})).root is True
+    assert facts_of(WorkerRow(b"1" * 16, "a", capabilities={"user": "www"})).root is False
