@@ -134,12 +134,15 @@ class Connection:
                 return
             delay = self._backoff.delay(failures, self._rng)
             failures += 1
-            # Who leaves while there is no link has nobody to say goodbye to.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(delay, PATIENT_RETRY_S / 2) if patient else delay):
-                    await self._left.wait()
-            if self._leaving:
+            if await self._left_within(max(delay, PATIENT_RETRY_S / 2) if patient else delay):
                 return
+
+    async def _left_within(self, seconds: float) -> bool:
+        """Wait; true, and at once, for who leaves: without a link there is no goodbye to say."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._left.wait()
+        return self._left.is_set()
 
     # -- one connection ---------------------------------------------------------------------------
 

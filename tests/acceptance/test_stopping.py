@@ -1,0 +1,110 @@
+"""How bartoc stops: SIGTERM leaves commands running, Ctrl-C and `bartoc stop` end them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.fleet import Fleet
+
+CHILD = "sleep 600 & echo $! $$; wait"
+"""A command with a child, that prints the ids of both and ends of itself in ten minutes."""
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with Fleet() as fleet:
+        fleet.start_server()
+        fleet.join("leia", "luke")
+        fleet.start_workers()
+        yield fleet
+
+
+def running(fleet: Fleet, name: str, worker: str, command: str) -> list[int]:
+    """Start a command; the process ids that it printed."""
+    fleet.plan_once(name, worker, [command])
+
+    def printed() -> bytes | None:
+        runs = fleet.runs(name)
+        output = fleet.output(runs[0]["id"]) if runs else b""
+        return output if output.endswith(b"\n") else None
+
+    return [int(word) for word in fleet.until(printed, f"{name} prints").split()]
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Which of some processes are alive."""
+    return [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]
+
+
+def test_sigterm_leaves_commands_running_and_the_next_bartoc_takes_over(fleet: Fleet) -> None:
+    leia = fleet.workers["leia"]
+    pids = running(fleet, "left", "leia", "echo $$; sleep 2; echo late; exit 3")
+    began = time.monotonic()
+    assert leia.ends(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 1.5
+    assert alive(pids) == pids
+    fleet.until(lambda: not alive(pids), "the command ends while there is no bartoc")
+    assert not fleet.runs("left")[0]["complete"]
+    fleet.start_workers("leia")
+    run = fleet.ended("left")
+    assert (run["verdict"], run["exit_code"]) == ("failed", 3)
+    assert fleet.output(run["id"]).endswith(b"\nlate\n")
+    assert run["seconds"] < 4  # when it ended, not when that was told
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "bartoc stop"])
+def test_commands_are_ended_with_all_their_children(fleet: Fleet, how: str) -> None:
+    luke = fleet.workers["luke"]
+    name = how.replace(" ", "-")
+    pids = running(fleet, name, "luke", CHILD)
+    assert len(alive(pids)) == 2
+    if how == "ctrl-c":
+        luke.send(signal.SIGINT)
+    else:
+        done = luke.says("stop")
+        assert (done.returncode, done.stdout) == (0, "stopped\n")
+    assert luke.wait() == 0
+    assert alive(pids) == []
+    run = fleet.ended(name)  # the farewell told it
+    assert (run["verdict"], run["exit_code"], run["signal"]) == ("cancelled", None, 15)
+    fleet.start_workers("luke")
+
+
+def test_a_command_that_ignores_term_is_killed(fleet: Fleet) -> None:
+    luke = fleet.workers["luke"]
+    config = luke.config.read_text()
+    assert luke.ends(signal.SIGTERM) == 0
+    luke.config.write_text(f"stop_timeout = 0.3\n{config}")
+    fleet.start_workers("luke")
+    pids = running(fleet, "stubborn", "luke", "trap '' TERM; echo $$; while :; do sleep 1; done")
+    began = time.monotonic()
+    assert luke.ends(signal.SIGINT) == 0
+    assert 0.3 <= time.monotonic() - began < 5
+    assert alive(pids) == []
+    run = fleet.ended("stubborn")
+    assert (run["verdict"], run["exit_code"], run["signal"]) == ("cancelled", None, 9)
+
+
+def test_stop_also_ends_what_an_earlier_bartoc_left(fleet: Fleet) -> None:
+    leia = fleet.workers["leia"]
+    pids = running(fleet, "orphan", "leia", CHILD)
+    leia.kill()
+    assert len(alive(pids)) == 2
+    assert leia.says("stop").stdout == "stopped\n"
+    assert alive(pids) == []
+    fleet.start_workers("leia")
+    run = fleet.ended("orphan")
+    assert (run["verdict"], run["signal"]) == ("cancelled", 15)
+
+
+def test_nothing_is_left_when_all_have_stopped(fleet: Fleet) -> None:
+    for worker in fleet.workers.values():
+        if worker.is_running():
+            worker.ends(signal.SIGINT)
+    assert fleet.server.ends(signal.SIGTERM) == 0
+    fleet.until(lambda: not fleet.processes(), "no process is left", 5)
