@@ -50,10 +50,6 @@ class Hub:
     def __iter__(self) -> Iterator[Member]:
         return iter(sorted(self._members.values(), key=lambda member: member.name))
 
-    def get(self, uid: bytes) -> Member | None:
-        """The member with this uid."""
-        return self._members.get(uid)
-
     def name_taken(self, name: str, uid: bytes) -> Member | None:
         """Another worker that is connected under `name`."""
         for member in self._members.values():

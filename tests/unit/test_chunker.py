@@ -98,10 +98,14 @@ def run_through(
 
 pieces = st.lists(st.integers(1, 90), min_size=1, max_size=30)
 booleans = st.lists(st.booleans(), min_size=1, max_size=5)
-texts = st.lists(st.sampled_from([b"\n", b"a", b"\x00", b"\xff"]), max_size=600).map(b"".join)
+texts = st.builds(
+    lambda piece, times: piece * times,
+    st.lists(st.sampled_from([b"\n", b"a", b"\x00", b"\xff"]), max_size=60).map(b"".join),
+    st.integers(1, 12),
+)
 
 
-@given(texts, pieces, st.integers(0, 700), booleans, booleans)
+@given(texts, pieces, st.one_of(st.integers(0, 90), st.integers(90, 700)), booleans, booleans)
 @settings(max_examples=300)
 def test_head_and_tail_are_kept_to_the_byte_and_the_marker_counts_exactly(
     data: bytes, sizes: list[int], output_max: int, seals: list[bool], restarts: list[bool]
@@ -224,3 +228,25 @@ def test_pieces_of_one_stream_and_moment_are_one_segment() -> None:
     chunker.feed(1, frames, 0.0)
     (row,) = outputs(chunker.finish(1))
     assert [(s.stream, s.length) for s in unpack(row.segments)] == [(1, 2), (2, 1)]
+
+
+def test_a_cut_within_what_was_sent_is_left_to_whoever_stored_it() -> None:
+    chunker = Chunker(RUN, 1, 100)
+    ledger = Ledger()
+    for number in range(15):
+        chunker.feed(number + 1, [Frame(0, 1, 0, b"012345678\n")], 0.0)
+        ledger.take(chunker.seal(0.0, everything=True))
+    ledger.take(chunker.finish(1))
+    assert ledger.cut is not None
+    assert (ledger.cut.from_offset, ledger.cut.to_offset, ledger.cut.lines) == (10, 60, None)
+    assert (ledger.cut_lines, len(ledger.data())) == (5, 100)
+
+
+def test_what_the_tail_leaves_behind_later_is_let_go() -> None:
+    chunker = Chunker(RUN, 1, 10)
+    released = []
+    for number in range(5):
+        chunker.feed(number + 1, [Frame(0, 1, 0, b"0123456789")], 0.0)
+        released += chunker.seal(0.0, everything=True).release
+    assert [number for _, _, number in released] == sorted(number for _, _, number in released)
+    assert released
