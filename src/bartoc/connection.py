@@ -304,27 +304,24 @@ class _Talk:
         await owner._tell(Contact())
 
     async def send_records(self) -> None:
-        """One batch of each lane, the state lane first; `more` tells that there is more."""
-        if not (self.more or self._owner._spooled):
+        """One batch of each lane, the state lane first; `more` tells that there is more.
+
+        Where credit is lacking, what is left stays noted as spooled until there is some.
+        """
+        owner, session = self._owner, self._session
+        if not (self.more or owner._spooled):
             return
-        self.more = False
-        self._empty = False
-        if not self._session.may_send():
-            return
-        self._owner._spooled = False
-        self._empty = True
+        self.more = self._empty = owner._spooled = False
         for lane in (Lane.STATE, Lane.OUTPUT):
-            if not self._session.may_send():
-                self._empty = False
-                self._owner._spooled = True
+            if not session.may_send():
+                owner._spooled = True
                 return
-            after = self._session.sent[lane]
-            found = await self._owner._journal.read(lane, after, BATCH_BYTES)
+            found = await owner._journal.read(lane, session.sent[lane], BATCH_BYTES)
             if found:
-                self._empty = False
                 self.more = True
                 records = [record.data for record in found[:BATCH_RECORDS]]
-                await self._transport.send(self._session.batch(lane, records).frame)
+                await self._transport.send(session.batch(lane, records).frame)
+        self._empty = not self.more
 
     def all_safe(self) -> bool:
         """Is everything that is spooled acknowledged?"""

@@ -55,6 +55,7 @@ CLOCK_PATIENCE_S: Final = 120.0
 """How long a clock that reads earlier than before is waited for (DESIGN section 4)."""
 
 CONTACT_EVERY_US: Final = 3_600_000_000
+COMMAND_MAX: Final = 8192
 DECIDE_LIMIT: Final = 10_000
 """Slots of one schedule decided in one tick; what is left is due at the next."""
 
@@ -712,7 +713,7 @@ class Worker:
             run_id=event.run_id,
             attempt=event.attempt,
             step=number,
-            command=run.spec.commands[event.step],
+            command=shortened(run.spec.commands[event.step]),
             exit_code=event.exit_code,
             signal=event.signal,
             success=success,
@@ -810,6 +811,15 @@ def rfc3339(instant: int) -> str:
     moment = datetime.fromtimestamp(instant // 1_000_000, UTC)
     fraction = f".{instant % 1_000_000:06d}".rstrip("0").rstrip(".")
     return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
+
+def shortened(command: str) -> str:
+    """A command as records carry it: a record fits a frame, whatever a script's length.
+
+    >>> len(shortened("x" * 100_000))
+    8192
+    """
+    return command if len(command) <= COMMAND_MAX else command[: COMMAND_MAX - 1] + "…"
 
 
 def _timing(spec: Schedule) -> tuple[object, ...]:

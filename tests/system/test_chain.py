@@ -243,3 +243,27 @@ async def test_a_worker_that_leaves_sends_all_that_it_has_first(barto: World) ->
     assert all(lane.acknowledged == lane.last for lane in lanes.values())
     assert len(barto.store.output("vader")) >= 9 * 20_001
     await barto.close()
+
+
+async def test_much_more_output_than_credit_flows_on_without_new_records(barto: World) -> None:
+    script = "; ".join(["echo $X"] * 100)
+    env = f'env = {{ X = "{"x" * 60_000}" }}\n'
+    await barto.start_server(SLOW.replace("sleep 90; echo hi", script) + env)
+    barto.add_worker("vader")
+    await barto.clock.advance(seconds=32)
+    assert len(barto.store.output("vader")) == 100 * 60_001
+    await barto.close()
+
+
+async def test_a_script_of_any_length_is_run_and_reported(barto: World) -> None:
+    script = "\n".join(["true"] * 2_000)
+    await barto.start_server(
+        SLOW.replace('cmds = ["sleep 90; echo hi"]', f"script = '{script!s}'".replace("'", "'''"))
+    )
+    barto.add_worker("vader")
+    await barto.clock.advance(seconds=32)
+    (only,) = await barto.runs()
+    (step,) = await barto.store.steps(only.run_id)
+    assert step.command.startswith("true\ntrue")
+    assert step.command.endswith("…")
+    await barto.close()
