@@ -51,6 +51,14 @@ class Engines:
         # A pool's own complaint about a database that is away would be told at each try.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         logging.getLogger("asyncmy").setLevel(logging.ERROR)  # notes of the server, as warnings
+        if isinstance(self.settings, SqliteSettings):
+            # Made here, so that it and the files that SQLite puts beside it are private.
+            try:
+                self.settings.path.touch(mode=0o600)
+            except OSError as error:
+                raise ConfigError(
+                    f"the database {self.settings.path} cannot be made: {error.strerror}"
+                ) from error
         self._writer = self._engine(1)
         self._reader = self._engine(READERS)
 
