@@ -50,25 +50,17 @@ def test_a_demo_ends_by_itself_with_a_summary(place: Path) -> None:
     assert left(place) == []
 
 
-def test_ctrl_c_ends_a_demo_and_all_that_it_began(place: Path) -> None:
-    shown = demo(place)
-    shown.start()
-    until(lambda: "▷" in shown.log, "something runs", explain=lambda: shown.log)
-    assert len(processes_of(place)) >= 3  # the server, bartoc, its keeper
-    assert shown.ends(signal.SIGINT) == 0, shown.log
-    assert "planned starts in the database" in shown.log
-    assert "Traceback" not in shown.log
-    assert left(place) == []
-
-
-def test_the_commands_that_a_demo_names_work(place: Path) -> None:
+def test_the_commands_it_names_work_and_ctrl_c_ends_all_that_it_began(place: Path) -> None:
     shown = demo(place)
     shown.start()
     until(lambda: "ok after" in shown.log, "something has run", explain=lambda: shown.log)
+    assert len(processes_of(place)) >= 3  # the server, bartoc, its keeper
     (runs,) = re.findall(r"^  (\S+ -c \S+ runs)$", shown.log, re.M)
-    again = Process(runs.split(), place / "runs.log", {"PATH": os.defpath, "HOME": str(place)})
-    again.start()
-    assert again.wait() == 0, again.log
-    assert "ok" in again.log
-    assert shown.ends(signal.SIGTERM) == 0, shown.log
+    asked = Process(runs.split(), place / "runs.log", {"PATH": os.defpath, "HOME": str(place)})
+    asked.start()
+    assert asked.wait() == 0, asked.log
+    assert "ok" in asked.log
+    assert shown.ends(signal.SIGINT) == 0, shown.log
+    assert "planned starts in the database" in shown.log
+    assert "Traceback" not in shown.log
     assert left(place) == []

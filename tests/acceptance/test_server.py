@@ -109,19 +109,3 @@ def test_sigterm_stops_in_order_and_the_next_start_goes_on(fleet: Fleet) -> None
     assert in_force(fleet) == before
     info = json.loads(fleet.cli("info", "-j").stdout)
     assert str(fleet.config) in json.dumps(info)
-
-
-def test_a_command_that_runs_is_told_of_when_the_server_stopped_meanwhile(fleet: Fleet) -> None:
-    fleet.join("vader")
-    fleet.start_workers()
-    fleet.plan_once("meanwhile", "vader", ["echo before; sleep 1.5; echo after"])
-    fleet.until(lambda: b"before" in output_so_far(fleet, "meanwhile"), "it prints")
-    assert fleet.server.ends(signal.SIGTERM, 10) == 0
-    fleet.start_server()
-    run = fleet.ended("meanwhile")
-    assert fleet.output(run["id"]) == b"before\nafter\n"
-
-
-def output_so_far(fleet: Fleet, name: str) -> bytes:
-    runs = fleet.runs(name)
-    return fleet.output(runs[0]["id"]) if runs else b""
