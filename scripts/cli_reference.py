@@ -1,7 +1,7 @@
-"""Write docs/reference/barto-cli.md from the command line itself: commands, options, exit codes.
+"""Write the reference pages that programs know best: their commands and options, and the API.
 
-python scripts/cli_reference.py            write it
-python scripts/cli_reference.py --check    only say whether it is up to date
+python scripts/cli_reference.py            write them
+python scripts/cli_reference.py --check    only say whether they are up to date
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from typing import Any
 
 import typer.main
 
+import bartoc.cli
+import bartos.cli
 from barto_cli.app import app
+from bartos.api.app import create_app
+from bartos.api.guard import OPEN
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "barto-cli.md"
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 INTRODUCTION = """\
 # barto-cli
@@ -43,14 +47,72 @@ A run is named by its id, by a beginning of it that is unique, or as `@last`, th
 """
 
 
-def page() -> str:
-    """The whole page."""
+PROGRAMS = """\
+# bartos and bartoc
+
+The server and the worker. Without a command each runs in the foreground until it is told to stop.
+What their files may hold: [bartos.toml](bartos.toml.md), [bartoc.toml](bartoc.toml.md). What they
+end with: [exit codes](verdicts.md).
+"""
+
+API = """\
+# The HTTP API
+
+Served by bartos under `/api/v1`, as JSON. Whoever asks over the network shows the server's key
+(`Authorization: Bearer KEY`); over the Unix socket in the state directory nothing is asked. Errors
+are problem details (RFC 9457). The description for programs (OpenAPI) is at
+`/api/v1/openapi.json`.
+"""
+
+
+def pages() -> dict[str, str]:
+    """Each page's text, by its file's name."""
+    cli = [INTRODUCTION, *program("barto-cli", app)]
+    programs = [PROGRAMS]
+    for name, own in (("bartos", bartos.cli.app), ("bartoc", bartoc.cli.app)):
+        programs += [f"# {name}", "", typer.main.get_command(own).help or "", ""]
+        programs += program(name, own)
+    texts = {"barto-cli.md": cli, "programs.md": programs, "api.md": [API, *api()]}
+    return {name: "\n".join(lines).rstrip("\n") + "\n" for name, lines in texts.items()}
+
+
+def program(name: str, app: typer.Typer) -> list[str]:
+    """A program's options and commands."""
     root = typer.main.get_command(app)
-    lines = [INTRODUCTION, "## Before the command", "", *options(root)]
+    lines = ["## Before the command", "", *options(root)]
     for path, command in commands(root):
-        lines += [f"## {path}", "", command.help or "", "", *usage(path, command)]
+        lines += [f"## {path}", "", command.help or "", "", *usage(f"{name} {path}", command)]
         lines += options(command)
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return lines
+
+
+def api() -> Iterator[str]:
+    """Every route: what it does, what it takes, what it answers."""
+
+    async def worker(_: object) -> None:
+        """Stands for the workers' endpoint, which is no route of HTTP."""
+
+    described = create_app(None, worker).openapi()  # type: ignore[arg-type]  # nothing is asked
+    for path, methods in described["paths"].items():
+        for method, route in methods.items():
+            yield f"## {method.upper()} {path}"
+            yield ""
+            yield " ".join(str(route.get("description") or route["summary"]).split())
+            yield ""
+            if (method.upper(), path) in OPEN:
+                yield "Open to all."
+                yield ""
+            parameters = route.get("parameters", [])
+            if parameters:
+                yield "| parameter | in | meaning |"
+                yield "| --- | --- | --- |"
+            for one in parameters:
+                meaning = " ".join(str(one.get("description", "")).split()).replace("|", "\\|")
+                yield f"| `{one['name']}` | {one['in']} | {meaning} |"
+            if parameters:
+                yield ""
+            yield f"Answers {', '.join(route['responses'])}."
+            yield ""
 
 
 def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
@@ -65,7 +127,7 @@ def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
 
 def usage(path: str, command: Any) -> Iterator[str]:
     """The line that shows how it is written, with what must be given."""
-    words = [f"barto-cli {path}"]
+    words = [path]
     for parameter in command.params:
         if parameter.param_type_name == "argument":
             words.append(parameter.metavar or parameter.name.upper())
@@ -89,17 +151,20 @@ def options(command: Any) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page; with `--check` end with 1 where it is not up to date."""
-    text = page()
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
-        return 0
-    if "--check" in arguments:
-        print(f"{PAGE} is not up to date; run scripts/cli_reference.py", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(text, encoding="utf-8")
-    print(f"wrote {PAGE}")
-    return 0
+    """Write the pages; with `--check` end with 1 where one is not up to date."""
+    PAGES.mkdir(parents=True, exist_ok=True)
+    stale = 0
+    for name, text in pages().items():
+        page = PAGES / name
+        if page.exists() and page.read_text(encoding="utf-8") == text:
+            continue
+        if "--check" in arguments:
+            print(f"{page} is not up to date; run scripts/cli_reference.py", file=sys.stderr)
+            stale = 1
+            continue
+        page.write_text(text, encoding="utf-8")
+        print(f"wrote {page}")
+    return stale
 
 
 if __name__ == "__main__":
