@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.fleet import Fleet
+from tests.keepers import keeper_pid
 
 CHILD = "sleep 600 & echo $! $$; wait"
 """A command with a child, that prints the ids of both and ends of itself in ten minutes."""
@@ -100,6 +102,17 @@ def test_stop_also_ends_what_an_earlier_bartoc_left(fleet: Fleet) -> None:
     fleet.start_workers("leia")
     run = fleet.ended("orphan")
     assert (run["verdict"], run["signal"]) == ("cancelled", 15)
+
+
+def test_a_run_whose_keeper_was_killed_is_interrupted(fleet: Fleet) -> None:
+    leia = fleet.workers["leia"]
+    pids = running(fleet, "lost", "leia", CHILD)
+    os.kill(keeper_pid(leia.state), signal.SIGKILL)
+    run = fleet.ended("lost")
+    assert (run["verdict"], run["exit_code"], run["signal"]) == ("interrupted", None, None)
+    assert "it had started" in run["reason"]
+    assert alive(pids) == []
+    assert fleet.run_once("after", "leia", ["true"])["verdict"] == "ok"
 
 
 def test_nothing_is_left_when_all_have_stopped(fleet: Fleet) -> None:
