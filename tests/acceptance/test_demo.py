@@ -35,7 +35,7 @@ def left(place: Path) -> list[object]:
 
 
 def test_a_demo_ends_by_itself_with_a_summary(place: Path) -> None:
-    shown = demo(place, "--for", "12s")
+    shown = demo(place, "--for", "15s")
     shown.start()
     assert shown.wait(40) == 0, shown.log
     found = re.search(

@@ -14,15 +14,13 @@ import resource
 import signal
 from typing import NamedTuple, NoReturn
 
-_NOT_OURS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGCHLD,
-    signal.SIGPIPE,
-    signal.SIGXFSZ,
+_DEFAULTS = tuple(
+    number
+    for number in signal.valid_signals()
+    if number not in {signal.SIGKILL, signal.SIGSTOP} and isinstance(number, signal.Signals)
 )
-"""Signals that the keeper handles or ignores; a command starts with the default of each."""
+"""Every signal that can be set: a command starts with the default of each, whatever was ignored
+where bartoc was started (a shell's background jobs ignore SIGINT and SIGQUIT)."""
 
 
 class Command(NamedTuple):
@@ -79,7 +77,7 @@ def _become(command: Command, go: int, outcome: int, streams: tuple[int, int, in
     stage = "session"
     try:
         signal.set_wakeup_fd(-1)
-        for number in _NOT_OURS:
+        for number in _DEFAULTS:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         if command.cgroup is not None:
