@@ -353,7 +353,7 @@ class Client:
                 return Failure(
                     REFUSED,
                     f"the server at {self.place} refused: the key ([bartos] api_key{where}) "
-                    f"is {key}; it is the api_key in its bartos.toml",
+                    f"is {key}; it is in api.key in the server's state directory",
                 )
             case HTTPStatus.FORBIDDEN:
                 return Failure(REFUSED, f"the server at {self.place} refused: {detail}")

@@ -50,6 +50,7 @@ log = logging.getLogger("bartoc.connection")
 CLOCK_WARNING_US: Final = 1_000_000
 PATIENT_RETRY_S: Final = 10.0
 INBOX_FRAMES: Final = 64
+LASTING_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class Connection:
                 try:
                     patient = await self._converse(transport)
                     # A session that does not last is no reason to hurry back.
-                    if self._clock.boottime() - began > self._backoff.cap:
+                    if self._clock.boottime() - began > LASTING_S:
                         failures = 0
                 except (ProtocolError, BartoError, JournalError) as error:
                     self._say_once("the session with the server broke", str(error))
