@@ -32,7 +32,6 @@ from libbarto.websocket import WebSocketConnector
 log = logging.getLogger("bartoc")
 
 HOUSEKEEPING_S: Final = 60.0
-KEEP_RECORDS_US: Final = 7 * 86_400_000_000
 KEEP_CLAIMS_US: Final = 7 * 86_400_000_000
 FAREWELL_S: Final = 3.0
 
@@ -40,7 +39,8 @@ FAREWELL_S: Final = 3.0
 @dataclass(frozen=True, slots=True)
 class Options:
     """All that a running bartoc is told. `url` is the server's, `wss://HOST:PORT`; `token` proves
-    who we are; `stop_timeout` seconds; `spool_bytes` bounds what is kept after acknowledgement."""
+    who we are; `stop_timeout` seconds; `keep` seconds and `keep_bytes` bound what is kept after it
+    was acknowledged."""
 
     name: str
     state_dir: Path
@@ -50,7 +50,8 @@ class Options:
     ssl_context: ssl.SSLContext | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     stop_timeout: float = 30.0
-    spool_bytes: int = 64 * 1024 * 1024
+    keep: float = 7 * 86_400.0
+    keep_bytes: int = 64 * 1024 * 1024
 
 
 class Bartoc:
@@ -149,7 +150,9 @@ class Bartoc:
                 held = await self._journal.state()
                 seen = min(now, held.contact) if held.contact else 0
                 await self._journal.prune(
-                    self._options.spool_bytes, now - KEEP_RECORDS_US, seen - KEEP_CLAIMS_US
+                    self._options.keep_bytes,
+                    now - round(self._options.keep * 1_000_000),
+                    seen - KEEP_CLAIMS_US,
                 )
 
 

@@ -97,16 +97,14 @@ def _work(given: Given) -> None:
     from bartoc.app import Options
     from bartoc.app import run as run_worker
     from bartoc.config import load_settings, state_dir
-    from libbarto import tracing
+    from libbarto.config import start_logging
     from libbarto.envelope import PublicKey
     from libbarto.tls import client_context
 
     loaded = load_settings(given.config, flags=given.flags)
     settings = loaded.settings
     server = settings.bartos
-    tracing.setup(
-        given.verbose or settings.verbose, given.quiet or settings.quiet, file=given.log_file
-    )
+    start_logging(loaded, given.verbose, given.quiet, given.log_file)
     if server.server_public_key is None:
         raise ConfigError(
             f"{loaded.path}: no server is known. On the server, `barto-cli worker add "
@@ -126,6 +124,8 @@ def _work(given: Given) -> None:
         ssl_context=context,
         labels=settings.labels,
         stop_timeout=settings.stop_timeout,
+        keep=settings.spool.keep,
+        keep_bytes=settings.spool.keep_max,
     )
     asyncio.run(run_worker(options))
 

@@ -40,16 +40,11 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
 
 
 class Spool(Keys):
-    """What waits for the server, and what it has already, in the state directory."""
+    """What the server has already, and is kept for one that was restored from a backup."""
 
-    max: Size = Field(
-        default=1024**3,
-        description="how much is kept while the server is away; beyond it output is cut, which "
-        "the history then says, and what runs did is kept",
-    )
-    keep: Duration = Field(
-        default=7 * 86_400.0,
-        description="how long what the server has is kept for one that was restored",
+    keep: Duration = Field(default=7 * 86_400.0, description="how long")
+    keep_max: Size = Field(
+        default=64 * 1024**2, description="how much of each lane; the oldest goes first"
     )
 
 
@@ -73,7 +68,7 @@ class Settings(Common):
         description="how long commands have to end by themselves after `bartoc stop` or Ctrl-C; "
         "then TERM, then KILL",
     )
-    spool: Spool = Field(default=Spool(), description="what waits for the server")
+    spool: Spool = Field(default=Spool(), description="what is kept for a restored server")
 
     @property
     def worker_name(self) -> str:
@@ -84,7 +79,7 @@ class Settings(Common):
 SCHEMA: Final = Schema(
     Settings,
     wrong={**SERVER_WRONG, "hostname": "what the worker is called is written name"},
-    later={"catch_up": (), "roaming": (False,), "max_running": ()},
+    later={"catch_up": (), "roaming": (False,), "max_running": (), "spool.max": ()},
     renamed={
         "server_public_key": "bartos.server_public_key",
         "retry_count": None,

@@ -18,7 +18,7 @@ from libbarto.errors import BartoError, ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
     from bartos.app import Bartos
-    from bartos.config import Configuration, Settings
+    from bartos.config import Configuration
     from bartos.plan import WorkerFacts
 
 app = typer.Typer(
@@ -102,6 +102,7 @@ def _serve(given: Given) -> None:
     from bartos.config import Configuration, load_all, load_settings, main_file, schedule_files
     from bartos.init import Paths, ensure_initialised
     from libbarto.clock import SystemClock
+    from libbarto.config import start_logging
     from libbarto.settings import InvalidConfig
 
     def read() -> Configuration:
@@ -111,7 +112,7 @@ def _serve(given: Given) -> None:
     loaded = load_settings(given.config, flags=given.flags)
     settings = loaded.settings
     state = settings.state_dir or loaded.places.state
-    _logs(given, settings)
+    start_logging(loaded, given.verbose, given.quiet, given.log_file)
     lock = StateLock(state)
     lock.take()
     try:
@@ -145,14 +146,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     uvloop.run(work)
-
-
-def _logs(given: Given, settings: Settings) -> None:
-    from libbarto import tracing
-
-    tracing.setup(
-        given.verbose or settings.verbose, given.quiet or settings.quiet, file=given.log_file
-    )
 
 
 def _banner(server: Bartos, configuration: Configuration, fault: ConfigError | None) -> None:

@@ -7,6 +7,7 @@ where each value came from, is kept, so that every program can say so.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from libbarto import toml_lines
+from libbarto import toml_lines, tracing
 from libbarto.errors import ConfigError, UserError
 from libbarto.places import DEFAULT_PORT, Places, places
 from libbarto.settings import (
@@ -135,6 +136,27 @@ class Loaded(Generic[M]):
     def described(self) -> str:
         """Which file was read, in words for a banner or a log line."""
         return str(self.path) if self.exists else f"{self.path} (not there: defaults)"
+
+
+C = TypeVar("C", bound=Common)
+
+
+def start_logging(loaded: Loaded[C], verbose: int, quiet: int, file: Path | None) -> None:
+    """Set logs up as flags and settings say, flags first; then tell what was warned of on reading.
+
+    Raises `ConfigError` where the log's file cannot be opened.
+    """
+    settings = loaded.settings
+    tracing.setup(
+        verbose or settings.verbose,
+        quiet or settings.quiet,
+        file=file or settings.tracing.file.path,
+    )
+    log = logging.getLogger("barto.config")
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    for note in loaded.notes:
+        log.debug("%s", note)
 
 
 def read_text(path: Path) -> str | None:
