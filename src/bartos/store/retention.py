@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartos.store.engines import Engines
 from bartos.store.port import FAILURES, Pruned, Retention
-from bartos.store.tables import exit_status, output, run, slot_range
+from bartos.store.tables import event, exit_status, output, run, slot_range
 
 VACUUM_PAGES: Final = 256
 
@@ -26,6 +26,8 @@ class Due:
     output: ColumnElement[bool]
     verdicts: ColumnElement[bool]
     ranges: ColumnElement[bool]
+    general: int
+    """Events before this instant go, whatever single schedules keep."""
 
 
 async def prune(
@@ -70,6 +72,7 @@ def _due(keep: Retention, now: int) -> Due:
             keep.verdicts_by_schedule,
             now,
         ),
+        general=now - round(keep.verdict_age * 1_000_000),
     )
 
 
@@ -171,7 +174,7 @@ async def _drop_output(
 
 
 async def _drop_runs(connection: AsyncConnection, due: Due, batch: int) -> Pruned:
-    """Runs with their steps, and ranges."""
+    """Runs with their steps, ranges and events."""
     ids = (
         await connection.scalars(
             select(run.c.run_id)
@@ -189,5 +192,10 @@ async def _drop_runs(connection: AsyncConnection, due: Due, batch: int) -> Prune
     old = (await connection.scalars(select(slot_range.c.id).where(due.ranges).limit(batch))).all()
     if old:
         await connection.execute(delete(slot_range).where(slot_range.c.id.in_(old)))
-    more = len(ids) == batch or len(old) == batch
+    events = (
+        await connection.scalars(select(event.c.id).where(event.c.at < due.general).limit(batch))
+    ).all()
+    if events:
+        await connection.execute(delete(event).where(event.c.id.in_(events)))
+    more = batch in {len(ids), len(old), len(events)}
     return Pruned(status_rows=statuses, runs=len(ids), more=more)
