@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bartos.store.memory import MemoryStore
@@ -14,6 +15,7 @@ from bartos.store.port import (
     DeadLetter,
     EpochClaim,
     Mark,
+    QueryLimits,
     Record,
     Retention,
     RunFilter,
@@ -24,6 +26,7 @@ from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
 from bartos.store.sql import SqlStore
 from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import (
+    STATE_RECORD,
     Claimed,
     ClockBack,
     Cut,
@@ -289,8 +292,6 @@ async def test_exit_codes_are_kept_exactly(settings: StoreSettings | None, code:
 async def test_a_further_attempt_takes_the_place_of_the_one_before(
     settings: StoreSettings | None,
 ) -> None:
-    import msgspec
-
     async with opened(settings) as store:
         reporter = Reporter(store)
         await reporter.connect()
@@ -387,6 +388,97 @@ async def test_what_cannot_be_understood_is_put_aside_and_the_rest_counts(
         assert await reporter.state(claimed(1), DeadLetter(2, b"\xff", "no such record"), ended(1))
         (row,) = await store.runs(RunFilter())
         assert row.verdict is Verdict.OK
+
+
+def changed(record: Record, **values: object) -> Record:
+    return msgspec.structs.replace(record, **values)
+
+
+def unbearable() -> list[Record]:
+    """Records that the wire can carry, and that no row can hold or no reader could show."""
+    return [
+        changed(claimed(2), generation=2**64 - 1),
+        changed(claimed(2), schedule="x" * 256),
+        changed(claimed(2), slot=2**62),
+        changed(ended(1), verdict=99),
+        changed(ended(1), totals=[StreamTotals(stream=1, bytes_=2**63, lines=0)]),
+        Decided(
+            schedule_uid=SCHEDULE, schedule="backup", first_slot=NOON, last_slot=NOON,
+            count=2**63, verdict=int(Verdict.MISSED),
+        ),
+        Decided(
+            schedule_uid=SCHEDULE, schedule="backup", first_slot=NOON, last_slot=NOON,
+            count=1, verdict=8,
+        ),
+        ClockBack(now=-(2**63)),
+    ]  # fmt: skip
+
+
+async def test_what_no_row_can_hold_is_put_aside_and_stops_nobody(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        bad = unbearable()
+        assert await reporter.state(claimed(1), *bad, ended(1))
+        assert await reporter.output(
+            chunk(1, 0, b"ok"), changed(chunk(1, 1, b"x"), offset=2**63), chunk(1, 2, b"!", 2)
+        )
+        (row,) = await store.runs(RunFilter())
+        assert (row.run_id, row.verdict) == (run_id(1), Verdict.OK)
+        assert [c.data for c in await store.chunks(run_id(1), 1)] == [b"ok", b"!"]
+        assert await store.ranges(RunFilter()) == []
+        letters = await dead_letters(store)
+        assert [(lane, seq) for lane, seq, _ in letters] == [
+            *((Lane.STATE, seq) for seq in range(2, 2 + len(bad))),
+            (Lane.OUTPUT, 2),
+        ]
+        assert [STATE_RECORD.decode(data) for _, _, data in letters[:-1]] == bad
+
+
+async def dead_letters(store: Store) -> list[tuple[Lane, int, bytes]]:
+    """What was put aside, in order."""
+    if isinstance(store, MemoryStore):
+        return [(lane, letter.seq, letter.data) for _, lane, letter in store.dead_letters]
+    found = await store.query("SELECT lane, seq, data FROM dead_letter ORDER BY id", QueryLimits())
+    return [(Lane(lane), seq, data) for lane, seq, data in found.rows]  # type: ignore[arg-type,misc]
+
+
+async def test_a_batch_may_be_larger_than_a_statement(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1))
+        piece = b"x" * 500_000
+        assert await reporter.output(*(chunk(1, n, piece, n * 500_000) for n in range(40)))
+        assert len(await store.chunks(run_id(1), 1, after=37)) == 2
+
+
+async def test_output_left_out_of_a_run_that_was_dropped_leaves_no_marker(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        cut = Cut(
+            run_id=run_id(9), attempt=1, chunk_no=1, step=1, from_offset=2, to_offset=9,
+            first_line=0, at=NOON,
+        )  # fmt: skip
+        assert await reporter.output(cut)
+        assert await store.chunks(run_id(9), 1) == []
+
+
+async def test_an_attempt_that_is_over_does_not_end_the_one_after_it(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1), changed(claimed(1), attempt=2))
+        await reporter.state(Started(run_id=run_id(1), attempt=1, pid=7, at=NOON), ended(1))
+        (row,) = await store.runs(RunFilter())
+        assert (row.attempt, row.started_at, row.verdict) == (2, None, None)
 
 
 async def test_runs_are_found_by_what_they_are(settings: StoreSettings | None) -> None:

@@ -23,7 +23,6 @@ from libbarto.errors import ConfigError, StoreUnavailable
 STATEMENT_S: Final = 30.0
 CONNECT_S: Final = 5
 READERS: Final = 4
-RETRIES: Final = 5
 BUSY_MS: Final = 10_000
 
 LOCK_WAIT, DEADLOCK = 1205, 1213
@@ -33,6 +32,10 @@ AWAY: Final = frozenset({1040, 1053, 1129, 1130, 1203, 1290, 1836, 2002, 2003, 2
 """Errors of MariaDB that mean "not now": too many connections, shutting down, read-only, gone."""
 
 SQLITE_AWAY: Final = ("locked", "disk i/o", "unable to open", "full", "readonly", "closed")
+
+
+class Conflict(StoreUnavailable):
+    """Somebody else's transaction was in the way, and this one was taken back: do it again."""
 
 
 class Engines:
@@ -161,7 +164,7 @@ class Engines:
         if isinstance(error, OSError | exc.InterfaceError) or code in AWAY:
             return StoreUnavailable(text)
         if code in {LOCK_WAIT, DEADLOCK}:
-            return StoreUnavailable(text)
+            return Conflict(text)
         if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
             return StoreUnavailable(text)
         if isinstance(error, exc.OperationalError):

@@ -1,4 +1,4 @@
-"""Cutting output to the byte: a chunk without its beginning, and the marker between."""
+"""Cutting to size: a chunk without its beginning, the marker between, a range without its end."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def marker_text(size: int, lines: int) -> bytes:
     b'[barto: 1,234,567 bytes in 890 lines left out]\\n'
     """
     return f"[barto: {size:,} bytes in {lines:,} lines left out]\n".encode()
+
+
+def slots_until(first: int, last: int, count: int, now: int) -> int:
+    """How many of the `count` slots from `first` to `last` are at most `now`, which lies between:
+    by share, as a store knows no calendars; at least the first.
+
+    >>> slots_until(0, 60, 61, 30)
+    31
+    """
+    return max(1, min(count, 1 + (count - 1) * (now - first) // max(1, last - first)))

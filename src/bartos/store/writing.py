@@ -1,20 +1,22 @@
-"""How what workers report becomes rows: whole batches, in bulk, with the mark in one transaction.
+"""How what workers report becomes rows: many batches in one transaction, each with its mark.
 
-A batch counts or does not; what the database refuses of it is put aside as a dead letter in the
-same transaction, so that one bad record stops nothing.
+A batch counts or does not. Rows of one kind go in one statement, over all batches of a commit,
+since a statement a record is what a fleet's database cannot bear. What cannot be stored is put
+aside as a dead letter in the same transaction, so that one bad record stops nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Table, delete, exc, insert, select, update
+from sqlalchemy import Table, delete, exc, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bartos.store.engines import Engines
+from bartos.store.checking import raw, refusal, run_of
+from bartos.store.engines import Conflict, Engines
 from bartos.store.port import Batch, ChunkRow, DeadLetter, Record
 from bartos.store.tables import (
     dead_letter,
@@ -25,7 +27,7 @@ from bartos.store.tables import (
     slot_range,
     spool_mark,
 )
-from bartos.store.trimming import marker_text, trimmed
+from bartos.store.trimming import marker_text, slots_until, trimmed
 from libbarto.message.v2.record import (
     Claimed,
     ClockBack,
@@ -38,8 +40,18 @@ from libbarto.message.v2.record import (
     Started,
     Status,
     Stream,
+    Verdict,
 )
 from libbarto.message.v2.segment import Segment, pack
+
+RETRIES: Final = 5
+ROWS_MAX: Final = 1000
+BYTES_MAX: Final = 1024 * 1024
+"""What one statement takes at most."""
+
+REFUSED: Final = (exc.DataError, exc.IntegrityError, exc.ProgrammingError, exc.OperationalError)
+"""What the driver raises where the data are refused; where the database is away, `Engines` has
+made `StoreUnavailable` of it."""
 
 OUTPUT_COLUMNS: Final = (
     *("run_id", "attempt", "chunk_no", "step", "offset", "first_line", "lines"),
@@ -49,143 +61,206 @@ STATUS_COLUMNS: Final = (
     *("run_id", "attempt", "step", "command", "exit_code", "signal", "success"),
     *("started_at", "ended_at", "reason"),
 )
-RUN_COLUMNS: Final = tuple(column.name for column in run.columns)
+CLAIM_COLUMNS: Final = (
+    *("run_id", "schedule_uid", "schedule", "worker_uid", "worker", "kind", "slot", "claimed_at"),
+    *("late_us", "generation", "spool_id", "reason", "output_seq", "bytes_out", "bytes_err"),
+    *("cut_bytes", "cut_lines", "stored_bytes", "attempt"),
+)
+KEPT_BY_RETRY: Final = frozenset({"run_id", "worker_uid", "worker", "output_seq", "stored_bytes"})
+"""What a further attempt leaves as it is: the output of the attempts before is still there."""
+CLEARED_BY_RETRY: Final = ("started_at", "ended_at", "verdict", "exit_code", "signal")
+DEAD_COLUMNS: Final = ("spool_id", "worker", "lane", "seq", "data", "error")
+EVENT_COLUMNS: Final = ("at", "kind", "worker", "facts")
+RANGE_COLUMNS: Final = (
+    *("schedule_uid", "schedule", "worker_uid", "worker", "first_slot", "last_slot", "count"),
+    *("verdict", "reason", "decided_at"),
+)
+
+NOTHING: Final = -(1 << 62)
+"""Stands for NULL in a statement for many rows: the bulk protocol wants one type in a column."""
 
 
-class Refused(Exception):
-    """The mark is not where the batch says: its session is over."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A record, and whence it comes."""
+
+    batch: Batch
+    seq: int
+    record: Record | DeadLetter
+
+
+_PHASES: Final[dict[type, int]] = {
+    **{Claimed: 0, Decided: 0, Started: 1, ClockBack: 1, Status: 2, Ended: 3, Output: 4, Cut: 5}
+}
+
+
+def waves(reports: Iterable[Report]) -> Iterator[list[Report]]:
+    """The reports in pieces within which kind may go after kind (`_PHASES`): what one run, or one
+    worker of its slots, tells stays in its order."""
+    wave: list[Report] = []
+    reached: dict[bytes, int] = {}
+    for report in reports:
+        phase = _PHASES.get(type(report.record), 0)
+        key = run_of(report.record) or report.batch.worker_uid
+        if phase < reached.get(key, 0):
+            yield wave
+            wave, reached = [], {}
+        wave.append(report)
+        reached[key] = phase
+    if wave:
+        yield wave
 
 
 @dataclass(slots=True)
 class Writing:
-    """Turns records into statements on one connection."""
+    """Turns batches into statements on one connection."""
 
     engines: Engines
     connection: AsyncConnection
-    stored: dict[bytes, int] = field(default_factory=dict)
+    owners: dict[bytes, bytes] = field(default_factory=dict)
+    """The worker of each run that is told of and is there."""
 
     # -- batches ----------------------------------------------------------------------------------
 
-    async def batch(self, batch: Batch, *, one_by_one: bool = False) -> bool:
-        """All of a batch, with its mark; False where the mark is elsewhere, and then nothing."""
-        advanced = await self.connection.execute(
-            update(spool_mark)
-            .where(
-                spool_mark.c.spool_id == batch.spool_id,
-                spool_mark.c.lane == int(batch.lane),
-                spool_mark.c.epoch == batch.epoch,
-                spool_mark.c.seq == batch.first_seq - 1,
-            )
-            .values(seq=batch.last_seq, tag=batch.tag)
-        )
-        if advanced.rowcount != 1:
-            return False
+    async def batches(self, batches: Sequence[Batch], *, one_by_one: bool = False) -> list[bool]:
+        """Each with its mark; False where the mark is elsewhere, and then nothing of it."""
+        advanced = await self._advance(batches)
+        reports = [
+            Report(batch, seq, record)
+            for batch, is_next in zip(batches, advanced, strict=True)
+            if is_next
+            for seq, record in enumerate(batch.records, batch.first_seq)
+        ]
+        await self._find_owners(reports)
         if one_by_one:
-            for seq, record in enumerate(batch.records, batch.first_seq):
-                await self._one(batch, seq, record)
+            for report in reports:
+                await self._alone(report)
         else:
-            await self._records(batch, batch.records)
-        return True
+            for wave in waves(map(self._judged, reports)):
+                await self._wave(wave)
+        return advanced
 
-    async def _one(self, batch: Batch, seq: int, record: Record | DeadLetter) -> None:
+    async def _advance(self, batches: Sequence[Batch]) -> list[bool]:
+        """Move the marks of all batches that are next; the rows are locked until the commit."""
+        spools = sorted({batch.spool_id for batch in batches})
+        found = []
+        for part in _parts(spools, ROWS_MAX):
+            rows = await self.connection.execute(
+                select(spool_mark).where(spool_mark.c.spool_id.in_(part)).with_for_update()
+            )
+            found += rows.all()
+        held = {(bytes(row.spool_id), row.lane): (row.epoch, row.seq) for row in found}
+        results = []
+        moved: dict[tuple[bytes, int], tuple[Batch, int]] = {}
+        for batch in batches:
+            key = batch.spool_id, int(batch.lane)
+            is_next = held.get(key) == (batch.epoch, batch.first_seq - 1)
+            results.append(is_next)
+            if is_next:
+                held[key] = batch.epoch, batch.last_seq
+                first = moved[key][1] if key in moved else batch.first_seq - 1
+                moved[key] = batch, first
+        await self._many(
+            "UPDATE spool_mark SET seq = ?, tag = ?"
+            " WHERE spool_id = ? AND lane = ? AND epoch = ? AND seq = ?",
+            [
+                (batch.last_seq, batch.tag, *key, batch.epoch, first)
+                for key, (batch, first) in moved.items()
+            ],
+        )
+        return results
+
+    async def _find_owners(self, reports: Sequence[Report]) -> None:
+        wanted = {run_id for report in reports if (run_id := run_of(report.record))}
+        for part in _parts(sorted(wanted), ROWS_MAX):
+            rows = await self.connection.execute(
+                select(run.c.run_id, run.c.worker_uid).where(run.c.run_id.in_(part))
+            )
+            self.owners.update((bytes(row.run_id), bytes(row.worker_uid)) for row in rows)
+
+    def _judged(self, report: Report) -> Report:
+        """The report, or a dead letter in its place."""
+        record = report.record
+        if isinstance(record, DeadLetter):
+            return report
+        error = refusal(record)
+        if error is None and (run_id := run_of(record)) is not None:
+            uid = report.batch.worker_uid
+            if isinstance(record, Claimed):
+                self.owners.setdefault(run_id, uid)
+            if self.owners.get(run_id, uid) != uid:
+                error = "the run is another worker's"
+        if error is None:
+            return report
+        return Report(report.batch, report.seq, DeadLetter(report.seq, raw(record), error))
+
+    async def _alone(self, report: Report) -> None:
         """A record by itself: what the database refuses of it becomes a dead letter."""
+        judged = self._judged(report)
         try:
             async with self.connection.begin_nested():
-                await self._records(batch, [record])
-        except (exc.DataError, exc.IntegrityError, exc.ProgrammingError, exc.OperationalError) as e:
-            judged = self.engines.judged(e)
-            if judged is not e:
+                await self._wave([judged])
+        except REFUSED as error:
+            if self.engines.judged(error) is not error:
                 raise
-            await self._dead(batch, DeadLetter(seq, repr(record).encode(), str(e.orig)))
-
-    async def _records(self, batch: Batch, records: Sequence[Record | DeadLetter]) -> None:
-        """In order, with neighbours of one kind in one statement."""
-        at = 0
-        while at < len(records):
-            kind = type(records[at])
-            end = at + 1
-            while end < len(records) and type(records[end]) is kind:
-                end += 1
-            await self._group(batch, records[at:end])
-            at = end
-
-    async def _group(self, batch: Batch, group: Sequence[Record | DeadLetter]) -> None:
-        match group[0]:
-            case Output():
-                await self._outputs([one for one in group if isinstance(one, Output)])
-            case Status():
-                await self._statuses([one for one in group if isinstance(one, Status)])
-            case Claimed():
-                await self._claims(batch, [one for one in group if isinstance(one, Claimed)])
-            case Decided():
-                await self._ranges(batch, [one for one in group if isinstance(one, Decided)])
-            case _:
-                for record in group:
-                    await self._single(batch, record)
-
-    async def _single(self, batch: Batch, record: Record | DeadLetter) -> None:
-        match record:
-            case Started(run_id=run_id, attempt=attempt, at=at):
-                await self._update(run_id, attempt, started_at=at)
-            case Ended():
-                await self._ended(record)
-            case Cut():
-                await self._cut(record)
-            case SetApplied(generation=generation, at=at):
-                await self._event(batch, at, "set applied", generation=generation)
-            case ClockBack(now=now):
-                await self._event(batch, now, "clock back")
-            case DeadLetter():
-                await self._dead(batch, record)
-            case _:
-                raise TypeError(f"{type(record).__name__} is no single record")
+            letter = DeadLetter(report.seq, raw(report.record), str(error.orig))
+            await self._dead([Report(report.batch, report.seq, letter)])
 
     # -- kinds of records -------------------------------------------------------------------------
 
-    async def _claims(self, batch: Batch, records: Sequence[Claimed]) -> None:
+    async def _wave(self, wave: Sequence[Report]) -> None:
+        """In the order of `_PHASES`. What is told of a run that is not here (retention dropped it)
+        counts, and is not stored."""
+        here = [one for one in wave if (id_ := run_of(one.record)) is None or id_ in self.owners]
+        await self._claims([(o.batch, o.record) for o in here if isinstance(o.record, Claimed)])
+        await self._ranges([(o.batch, o.record) for o in here if isinstance(o.record, Decided)])
+        await self._events(here)
+        await self._started([o.record for o in here if isinstance(o.record, Started)])
+        for one in here:
+            if isinstance(one.record, ClockBack):
+                await self._clock_back(one.batch.worker_uid, one.record.now)
+        await self._statuses([o.record for o in here if isinstance(o.record, Status)])
+        await self._ended([o.record for o in here if isinstance(o.record, Ended)])
+        await self._outputs([o.record for o in here if isinstance(o.record, Output)])
+        for one in here:
+            if isinstance(one.record, Cut):
+                await self._cut(one.record)
+        await self._dead([one for one in here if isinstance(one.record, DeadLetter)])
+
+    async def _claims(self, claims: Sequence[tuple[Batch, Claimed]]) -> None:
         """A claim makes its run, or gives it a further attempt; a lower one changes nothing."""
-        for record in records:
-            known = await self.connection.scalar(
-                select(run.c.attempt).where(run.c.run_id == record.run_id)
+        names = [name for name in CLAIM_COLUMNS if name not in KEPT_BY_RETRY]
+        if self.engines.sqlite:
+            changes = [f"{name} = excluded.{name}" for name in names]
+            changes += [f"{name} = NULL" for name in CLEARED_BY_RETRY]
+            ending = (
+                f" ON CONFLICT (run_id) DO UPDATE SET {', '.join(changes)}"
+                " WHERE excluded.attempt > run.attempt"
             )
-            if known is not None and known >= record.attempt:
-                continue
-            values = {
-                "run_id": record.run_id,
-                "attempt": record.attempt,
-                "schedule_uid": record.schedule_uid,
-                "schedule": record.schedule,
-                "worker_uid": batch.worker_uid,
-                "worker": batch.worker,
-                "kind": int(record.kind),
-                "slot": record.slot,
-                "claimed_at": record.at,
-                "late_us": record.late_us,
-                "generation": record.generation,
-                "started_at": None,
-                "ended_at": None,
-                "verdict": None,
-                "reason": "",
-                "exit_code": None,
-                "signal": None,
-                "spool_id": batch.spool_id,
-                "output_seq": 0,
-                "bytes_out": 0,
-                "bytes_err": 0,
-                "cut_bytes": 0,
-                "cut_lines": 0,
-                "stored_bytes": 0,
-            }
-            if known is None:
-                await self.connection.execute(insert(run).values(values))
-            else:
-                del values["stored_bytes"]  # that of earlier attempts is still there
-                await self.connection.execute(
-                    update(run).where(run.c.run_id == record.run_id).values(values)
-                )
+        else:
+            # From left to right: `attempt` comes last, as the others ask for its old value.
+            further = "VALUES(attempt) > attempt"
+            changes = [f"{name} = IF({further}, NULL, `{name}`)" for name in CLEARED_BY_RETRY]
+            changes += [f"{name} = IF({further}, VALUES({name}), {name})" for name in names]
+            ending = f" ON DUPLICATE KEY UPDATE {', '.join(changes)}"
+        rows = [
+            (
+                *(one.run_id, one.schedule_uid, one.schedule, batch.worker_uid, batch.worker),
+                *(int(one.kind), one.slot, one.at, one.late_us, one.generation, batch.spool_id),
+                *("", 0, 0, 0, 0, 0, 0, one.attempt),
+            )
+            for batch, one in claims
+        ]
+        await self._many(self._insert(run, CLAIM_COLUMNS) + ending, rows)
+
+    async def _started(self, records: Sequence[Started]) -> None:
+        await self._many(
+            "UPDATE run SET started_at = ? WHERE run_id = ? AND attempt = ?",
+            [(one.at, one.run_id, one.attempt) for one in records],
+        )
 
     async def _statuses(self, records: Sequence[Status]) -> None:
-        await self._bulk(
+        await self._new(
             exit_status,
             STATUS_COLUMNS,
             [
@@ -197,68 +272,129 @@ class Writing:
             ],
         )
 
-    async def _ended(self, record: Ended) -> None:
-        steps = await self.connection.execute(
-            select(exit_status.c.exit_code, exit_status.c.signal, exit_status.c.success)
-            .where(exit_status.c.run_id == record.run_id, exit_status.c.attempt == record.attempt)
-            .order_by(exit_status.c.step)
-        )
-        rows = steps.all()
-        failed = [row for row in rows if not row.success]
-        # The step whose end decided the run's: the first that failed, else the last.
-        decisive = failed[0] if failed else rows[-1] if rows else None
-        size = {total.stream: total.bytes_ for total in record.totals}
-        await self._update(
-            record.run_id,
-            record.attempt,
-            verdict=int(record.verdict),
-            reason=record.reason,
-            started_at=record.started_at,
-            ended_at=record.ended_at,
-            exit_code=None if decisive is None else decisive.exit_code,
-            signal=None if decisive is None else decisive.signal,
-            output_seq=record.output_seq,
-            bytes_out=size.get(Stream.STDOUT, 0),
-            bytes_err=size.get(Stream.STDERR, 0),
-            cut_bytes=record.cut_bytes,
+    async def _ended(self, records: Sequence[Ended]) -> None:
+        """The end of an attempt. A verdict stays as it is, unless it was *lost*; one that is not
+        final is none yet: another attempt follows."""
+        exits = await self._exits({(one.run_id, one.attempt) for one in records})
+        rows = []
+        for one in records:
+            size = {total.stream: total.bytes_ for total in one.totals}
+            exit_code, signal = exits.get((one.run_id, one.attempt), (None, None))
+            rows.append(
+                (
+                    *(int(one.verdict) if one.final else NOTHING, one.reason),
+                    _number(one.started_at),
+                    *(one.ended_at if one.final else NOTHING, _number(exit_code), _number(signal)),
+                    *(one.output_seq, one.output_seq),
+                    *(size.get(Stream.STDOUT, 0), size.get(Stream.STDERR, 0), one.cut_bytes),
+                    *(one.run_id, one.attempt, int(Verdict.LOST)),
+                )
+            )
+        null = f"NULLIF(?, {NOTHING})"
+        await self._many(
+            f"UPDATE run SET verdict = {null}, reason = ?,"  # noqa: S608  # a number of our own
+            f" started_at = COALESCE({null}, started_at), ended_at = {null},"
+            f" exit_code = {null}, {self._quoted('signal')} = {null},"
+            " output_seq = CASE WHEN output_seq > ? THEN output_seq ELSE ? END,"
+            " bytes_out = ?, bytes_err = ?, cut_bytes = ?"
+            " WHERE run_id = ? AND attempt = ? AND (verdict IS NULL OR verdict = ?)",
+            rows,
         )
 
-    async def _ranges(self, batch: Batch, records: Sequence[Decided]) -> None:
-        await self.connection.execute(
-            insert(slot_range),
-            [
-                {
-                    "schedule_uid": one.schedule_uid,
-                    "schedule": one.schedule,
-                    "worker_uid": batch.worker_uid,
-                    "worker": batch.worker,
-                    "first_slot": one.first_slot,
-                    "last_slot": one.last_slot,
-                    "count": one.count,
-                    "verdict": int(one.verdict),
-                    "reason": one.reason,
-                    "decided_at": one.last_slot,
-                }
-                for one in records
-            ],
+    async def _exits(
+        self, attempts: set[tuple[bytes, int]]
+    ) -> dict[tuple[bytes, int], tuple[int | None, int | None]]:
+        """Exit code and signal of the step that decided each attempt's end: the first that
+        failed, else the last."""
+        c = exit_status.c
+        decisive: dict[tuple[bytes, int], Any] = {}
+        for part in _parts(sorted(attempts), ROWS_MAX // 2):
+            steps = await self.connection.execute(
+                select(c.run_id, c.attempt, c.exit_code, c.signal, c.success)
+                .where(tuple_(c.run_id, c.attempt).in_(part))
+                .order_by(c.run_id, c.attempt, c.step)
+            )
+            for step in steps:
+                key = bytes(step.run_id), step.attempt
+                if key not in decisive or decisive[key].success:
+                    decisive[key] = step
+        return {key: (step.exit_code, step.signal) for key, step in decisive.items()}
+
+    async def _ranges(self, decided: Sequence[tuple[Batch, Decided]]) -> None:
+        rows = [
+            (
+                *(one.schedule_uid, one.schedule, batch.worker_uid, batch.worker),
+                *(one.first_slot, one.last_slot, one.count, int(one.verdict), one.reason),
+                one.last_slot,
+            )
+            for batch, one in decided
+        ]
+        await self._many(self._insert(slot_range, RANGE_COLUMNS), rows)
+
+    async def _clock_back(self, worker_uid: bytes, now: int) -> None:
+        """The worker's slots after `now` will be due again: what was decided of them is withdrawn
+        (DESIGN section 4)."""
+        found = await self.connection.execute(
+            select(slot_range).where(
+                slot_range.c.worker_uid == worker_uid, slot_range.c.last_slot > now
+            )
         )
+        for row in found.all():
+            this = slot_range.c.id == row.id
+            if row.first_slot > now:
+                await self.connection.execute(delete(slot_range).where(this))
+                continue
+            count = slots_until(row.first_slot, row.last_slot, row.count, now)
+            await self.connection.execute(
+                update(slot_range).where(this).values(last_slot=now, count=count, decided_at=now)
+            )
+
+    async def _events(self, reports: Sequence[Report]) -> None:
+        rows: list[tuple[object, ...]] = []
+        for report in reports:
+            batch = report.batch
+            facts: dict[str, object] = {"uid": batch.worker_uid.hex()}
+            match report.record:
+                case SetApplied(generation=generation, at=at, schedules=schedules):
+                    facts |= {"generation": generation, "schedules": [s.hex() for s in schedules]}
+                    rows.append((at, "set applied", batch.worker, json.dumps(facts)))
+                case ClockBack(now=now):
+                    rows.append((now, "clock back", batch.worker, json.dumps(facts)))
+                case _:
+                    pass
+        await self._many(self._insert(event, EVENT_COLUMNS), rows)
+
+    async def _dead(self, reports: Sequence[Report]) -> None:
+        rows = [
+            (
+                *(one.batch.spool_id, one.batch.worker, int(one.batch.lane)),
+                *(one.record.seq, one.record.data, one.record.error),
+            )
+            for one in reports
+            if isinstance(one.record, DeadLetter)
+        ]
+        await self._many(self._insert(dead_letter, DEAD_COLUMNS), rows)
+
+    # -- output -----------------------------------------------------------------------------------
 
     async def _outputs(self, records: Sequence[Output]) -> None:
-        """Chunks of runs that are still here: what retention has dropped stays dropped."""
-        wanted = {one.run_id for one in records}
-        found = await self.connection.scalars(select(run.c.run_id).where(run.c.run_id.in_(wanted)))
-        here = set(found)
-        kept = [one for one in records if one.run_id in here]
-        await self._bulk(output, OUTPUT_COLUMNS, [_output_row(one) for one in kept])
+        rows = [
+            (
+                *(one.run_id, one.attempt, one.chunk_no, one.step, one.offset, one.first_line),
+                *(one.lines, one.started_at, one.segments, one.data),
+            )
+            for one in records
+        ]
+        await self._new(output, OUTPUT_COLUMNS, rows)
         sizes: dict[bytes, int] = {}
-        for one in kept:
+        for one in records:
             sizes[one.run_id] = sizes.get(one.run_id, 0) + len(one.data)
-        for run_id, size in sizes.items():
-            await self._grow(run_id, size)
+        await self._grow(sizes)
 
-    async def _grow(self, run_id: bytes, size: int) -> None:
-        await self.connection.execute(
-            update(run).where(run.c.run_id == run_id).values(stored_bytes=run.c.stored_bytes + size)
+    async def _grow(self, sizes: dict[bytes, int]) -> None:
+        await self._many(
+            "UPDATE run SET stored_bytes = stored_bytes + ? WHERE run_id = ?",
+            [(size, run_id) for run_id, size in sizes.items()],
         )
 
     async def _cut(self, record: Cut) -> None:
@@ -305,9 +441,13 @@ class Writing:
             pack([Segment(stream=Stream.MARKER, length=len(text))]),
             text,
         )
-        await self._bulk(output, OUTPUT_COLUMNS, [marker])
-        await self._update(record.run_id, record.attempt, cut_lines=lines)
-        await self._grow(record.run_id, len(text) - gone)
+        await self._new(output, OUTPUT_COLUMNS, [marker])
+        await self.connection.execute(
+            update(run)
+            .where(run.c.run_id == record.run_id, run.c.attempt == record.attempt)
+            .values(cut_lines=lines)
+        )
+        await self._grow({record.run_id: len(text) - gone})
 
     async def _cut_last(self, record: Cut, chunk_no: int) -> int:
         """Drop the last chunk that begins before the cut's end, or its beginning where it goes on
@@ -338,57 +478,56 @@ class Writing:
         )
         return drop
 
-    async def _event(self, batch: Batch, at: int, kind: str, **facts: object) -> None:
-        await self.connection.execute(
-            insert(event).values(at=at, kind=kind, worker=batch.worker, facts=json.dumps(facts))
-        )
-
-    async def _dead(self, batch: Batch, letter: DeadLetter) -> None:
-        await self.connection.execute(
-            insert(dead_letter).values(
-                spool_id=batch.spool_id,
-                worker=batch.worker,
-                lane=int(batch.lane),
-                seq=letter.seq,
-                data=letter.data,
-                error=letter.error,
-            )
-        )
-
     # -- statements -------------------------------------------------------------------------------
 
-    async def _update(self, run_id: bytes, attempt: int, **values: Any) -> None:
-        await self.connection.execute(
-            update(run).where(run.c.run_id == run_id, run.c.attempt == attempt).values(values)
-        )
-
-    async def _bulk(
+    async def _new(
         self, table: Table, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
     ) -> None:
-        """Rows by the driver's own bulk protocol; those that are there already stay."""
-        if rows:
-            await self.connection.exec_driver_sql(self._insert(table, columns), list(rows))
-
-    def _insert(self, table: Table, columns: Iterable[str]) -> str:
-        names = list(columns)
-        if self.engines.sqlite:
-            quoted = ", ".join(f'"{name}"' for name in names)
-            marks = ", ".join("?" for _ in names)
-            return f"INSERT OR IGNORE INTO {table.name} ({quoted}) VALUES ({marks})"  # noqa: S608  # names are our own
-        quoted = ", ".join(f"`{name}`" for name in names)
-        marks = ", ".join("%s" for _ in names)
+        """Insert rows; those that are there already stay."""
         # INSERT IGNORE would also cut what is too long, and say nothing.
-        return (
-            f"INSERT INTO {table.name} ({quoted}) VALUES ({marks})"  # noqa: S608  # names are our own
-            " ON DUPLICATE KEY UPDATE run_id = run_id"
+        ending = (
+            " ON CONFLICT DO NOTHING"
+            if self.engines.sqlite
+            else " ON DUPLICATE KEY UPDATE run_id = run_id"
         )
+        await self._many(self._insert(table, columns) + ending, rows)
+
+    async def _many(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """One statement for many rows, by the driver's bulk protocol; `?` takes a value."""
+        if not self.engines.sqlite:
+            sql = sql.replace("?", "%s")
+        for part in _parts(rows, ROWS_MAX, _size):
+            await self.connection.exec_driver_sql(sql, list(part))
+
+    def _insert(self, table: Table, columns: Sequence[str]) -> str:
+        names = ", ".join(map(self._quoted, columns))
+        marks = ", ".join("?" for _ in columns)
+        return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608  # names are our own
+
+    def _quoted(self, name: str) -> str:
+        return f'"{name}"' if self.engines.sqlite else f"`{name}`"
 
 
-def _output_row(one: Output) -> tuple[object, ...]:
-    return (
-        *(one.run_id, one.attempt, one.chunk_no, one.step, one.offset, one.first_line, one.lines),
-        *(one.started_at, one.segments, one.data),
-    )
+def _number(value: int | None) -> int:
+    return NOTHING if value is None else value
+
+
+def _size(row: tuple[object, ...]) -> int:
+    return sum(len(value) for value in row if isinstance(value, bytes | str))
+
+
+def _parts(
+    items: Sequence[Any], count: int, size: Callable[[Any], int] = lambda _: 0
+) -> Iterator[Sequence[Any]]:
+    """The items in runs of at most `count`, and about `BYTES_MAX` bytes."""
+    first = total = 0
+    for at, item in enumerate(items):
+        total += size(item)
+        if at > first and (at - first == count or total > BYTES_MAX):
+            yield items[first:at]
+            first, total = at, size(item)
+    if first < len(items):
+        yield items[first:]
 
 
 async def append(engines: Engines, batches: Sequence[Batch]) -> list[bool]:
@@ -402,19 +541,30 @@ async def append(engines: Engines, batches: Sequence[Batch]) -> list[bool]:
 async def _append(
     engines: Engines, batches: Sequence[Batch], order: Sequence[int], results: list[bool]
 ) -> None:
+    if not order:
+        return
+    some = [batches[index] for index in order]
     try:
-        async with engines.write() as connection:
-            writing = Writing(engines, connection)
-            found = [await writing.batch(batches[index]) for index in order]
-    except (exc.DataError, exc.IntegrityError, exc.ProgrammingError, exc.OperationalError):
-        # The data are refused, not the database away: that is `StoreUnavailable`, and passes.
+        found = await _commit(engines, some)
+    except REFUSED:
         if len(order) > 1:
             half = len(order) // 2
             await _append(engines, batches, order[:half], results)
             await _append(engines, batches, order[half:], results)
             return
-        async with engines.write() as connection:
-            writing = Writing(engines, connection)
-            found = [await writing.batch(batches[order[0]], one_by_one=True)]
+        found = await _commit(engines, some, one_by_one=True)
     for index, advanced in zip(order, found, strict=True):
         results[index] = advanced
+
+
+async def _commit(
+    engines: Engines, batches: Sequence[Batch], *, one_by_one: bool = False
+) -> list[bool]:
+    for tries_left in reversed(range(RETRIES)):
+        try:
+            async with engines.write() as connection:
+                return await Writing(engines, connection).batches(batches, one_by_one=one_by_one)
+        except Conflict:
+            if not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
