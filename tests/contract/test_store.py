@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -50,6 +53,7 @@ SCHEDULE = b"c" * 16
 NOON = 1_800_000_000_000_000
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
+ALL = RunFilter()
 
 pytestmark = pytest.mark.real_loop
 
@@ -370,13 +374,144 @@ async def test_slots_that_did_not_run_are_told(settings: StoreSettings | None) -
                 count=61, verdict=int(Verdict.MISSED), reason="the worker was down",
             ),
             SetApplied(generation=1, at=NOON, schedules=[SCHEDULE]),
-            ClockBack(now=NOON),
         )  # fmt: skip
         (row,) = await store.ranges(RunFilter())
         assert (row.count, row.verdict, row.worker) == (61, Verdict.MISSED, "web1")
         assert (row.first_slot, row.last_slot) == (NOON, NOON + HOUR)
         assert await store.ranges(RunFilter(since=NOON + 2 * HOUR)) == []
         assert await store.ranges(RunFilter(verdicts=frozenset({Verdict.SKIPPED}))) == []
+
+
+async def test_a_clock_set_back_withdraws_what_was_decided_ahead_of_it(
+    settings: StoreSettings | None,
+) -> None:
+    def missed(first: int, last: int, count: int) -> Decided:
+        return Decided(
+            schedule_uid=SCHEDULE, schedule="backup", first_slot=first, last_slot=last,
+            count=count, verdict=int(Verdict.MISSED), reason="",
+        )  # fmt: skip
+
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(
+            missed(NOON - HOUR, NOON, 2),
+            missed(NOON, NOON + 2 * HOUR, 3),
+            missed(NOON + 2 * HOUR, NOON + 3 * HOUR, 2),
+            ClockBack(now=NOON + HOUR),
+            missed(NOON + 2 * HOUR, NOON + 2 * HOUR, 1),
+        )
+        told = [(row.first_slot, row.last_slot, row.count) for row in await store.ranges(ALL)]
+        assert told == [
+            (NOON + 2 * HOUR, NOON + 2 * HOUR, 1),
+            (NOON, NOON + HOUR, 2),
+            (NOON - HOUR, NOON, 2),
+        ]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        msgspec.structs.replace(claimed(2), generation=1 << 63),
+        msgspec.structs.replace(claimed(2), slot=1 << 62),
+        msgspec.structs.replace(claimed(2), schedule="x" * 256),
+        msgspec.structs.replace(ended(1), verdict=99),
+        Started(run_id=run_id(1), attempt=1, pid=1 << 63, at=NOON),
+    ],
+)
+async def test_a_record_that_cannot_be_stored_stops_nothing(
+    settings: StoreSettings | None, bad: Record
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        assert await reporter.state(claimed(1), bad, claimed(3))
+        rows = await store.runs(ALL)
+        assert [(row.run_id, row.verdict) for row in rows] == [(run_id(3), None), (run_id(1), None)]
+        await reporter.state(ended(1))
+        assert (await store.runs(ALL))[1].verdict is Verdict.OK
+
+
+async def test_output_whose_segments_lie_stops_nothing(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1))
+        short = msgspec.structs.replace(chunk(1, 1, b"bad\n", 3, 1), data=b"longer than they say")
+        none = msgspec.structs.replace(chunk(1, 2, b"bad\n", 3, 1), segments=b"\xff")
+        assert await reporter.output(chunk(1, 0, b"ok\n"), short, none)
+        assert [row.data for row in await store.chunks(run_id(1), 1)] == [b"ok\n"]
+
+
+async def test_a_worker_cannot_touch_the_runs_of_another(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1), ended(1))
+        await reporter.output(chunk(1, 0, b"mine\n"))
+        other, spool = b"o" * 16, b"p" * 16
+        await store.confirm_epoch(EpochClaim(other, "evil", 1, spool, {}, "", {}, "", NOON))
+        again = msgspec.structs.replace(claimed(1), attempt=2)
+        state = Batch(other, "evil", spool, Lane.STATE, 1, 1, b"t" * 8, [again, status(1)])
+        printed = [chunk(1, 1, b"forged\n", 5, 1)]
+        output = Batch(other, "evil", spool, Lane.OUTPUT, 1, 1, b"t" * 8, printed)
+        assert await store.append([state, output]) == [True, True]
+        (row,) = await store.runs(ALL)
+        assert (row.worker, row.attempt, row.verdict) == ("web1", 1, Verdict.OK)
+        assert await store.steps(run_id(1)) == []
+        assert [c.data for c in await store.chunks(run_id(1), 1)] == [b"mine\n"]
+
+
+async def test_a_verdict_is_told_once(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1), claimed(2), ended(1), ended(2, Verdict.LOST))
+        await reporter.state(ended(1, Verdict.FAILED), ended(2, Verdict.OK))
+        rows = await store.runs(ALL)
+        assert [row.verdict for row in rows] == [Verdict.OK, Verdict.OK], "only lost gives way"
+
+
+async def test_a_run_that_waits_for_a_retry_has_no_verdict(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        waiting = msgspec.structs.replace(ended(1, Verdict.FAILED, output_seq=1), final=False)
+        second = msgspec.structs.replace(claimed(1), attempt=2)
+        await reporter.state(claimed(1), status(1, code=3), waiting)
+        (row,) = await store.runs(RunFilter(running=True))
+        assert (row.attempt, row.exit_code, row.ended_at) == (1, 3, None)
+        last = msgspec.structs.replace(ended(1), attempt=2)
+        # All of it in one batch: a run's records count in their order.
+        await reporter.state(second, last)
+        (row,) = await store.runs(ALL)
+        assert (row.attempt, row.verdict, row.complete) == (2, Verdict.OK, False)
+        await reporter.output(chunk(1, 0, b"of the first attempt\n"))
+        (row,) = await store.runs(ALL)
+        assert row.complete
+
+
+async def test_many_workers_share_a_commit(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        batches = []
+        for number in range(60):
+            uid, spool = bytes([1, number]) * 8, bytes([2, number]) * 8
+            claim = EpochClaim(uid, f"w{number}", 1, spool, {}, "", {}, "", NOON)
+            assert await store.confirm_epoch(claim)
+            records = claimed(number), status(number), ended(number, output_seq=2)
+            tag = bytes([number]) * 8
+            batches.append(Batch(uid, f"w{number}", spool, Lane.STATE, 1, 1, tag, records[:1]))
+            batches.append(Batch(uid, f"w{number}", spool, Lane.STATE, 1, 2, tag, records[1:]))
+            chunks = [chunk(number, 0, b"a\n"), chunk(number, 1, b"b\n", 2, 1)]
+            batches.append(Batch(uid, f"w{number}", spool, Lane.OUTPUT, 1, 1, tag, chunks))
+        batches[30] = replace(batches[30], epoch=7)
+        found = await store.append(batches)
+        # A batch out of its turn takes those behind it with it, and no one else's.
+        assert [index for index, counted in enumerate(found) if not counted] == [30, 31]
+        rows = await store.runs(RunFilter(limit=100))
+        assert len(rows) == 59
+        assert all(row.complete and row.exit_code == 0 for row in rows)
+        assert await store.append(batches) == [False] * len(batches)
 
 
 async def test_what_cannot_be_understood_is_put_aside_and_the_rest_counts(
@@ -591,6 +726,35 @@ async def test_verdicts_go_by_age_and_output_goes_with_them(
         assert await kept(store) == {2: 100, 5: 100}
         assert await store.steps(run_id(1)) == []
         assert await store.ranges(RunFilter()) == []
+
+
+async def test_output_does_not_outlive_its_verdict(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        await history(store)
+        keep = Retention(output_age=400 * 86_400.0, verdict_age=86_400.0)
+        counted = await store.prune(keep, NOON + 100 * DAY, dry_run=True)
+        assert (counted.output_rows, counted.output_bytes, counted.runs) == (9, 300, 3)
+        assert await drop_all(store, keep, NOON + 100 * DAY) == (9, 3)
+        assert await kept(store) == {2: 100, 5: 100}
+
+
+async def test_a_file_shrinks_when_what_was_in_it_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "barto.db"
+
+    def pages() -> tuple[int, int]:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            (count,) = connection.execute("PRAGMA page_count").fetchone()
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        return count, free
+
+    async with opened(SqliteSettings(path)) as store:
+        reporter = await history(store)
+        before, _ = pages()
+        await reporter.output(*(chunk(1, n, b"x" * 30_000, n * 30_000) for n in range(3, 40)))
+        assert pages()[0] > before + 200
+        await drop_all(store, Retention(output_age=86_400.0), NOON + 100 * DAY)
+        count, free = pages()
+        assert (count <= before, free) == (True, 0)
 
 
 async def test_the_oldest_output_goes_where_all_is_too_much(

@@ -155,7 +155,7 @@ class Engines:
     def judged(self, error: BaseException) -> BaseException:
         """What an error of the driver means: the database is away, the account may not, or (then
         it is given back as it is) the statement was refused."""
-        code, text = _code(error), _text(error)
+        code, text = _code(error), described(error)
         if code in ACCESS_DENIED or code == NO_DATABASE:
             return ConfigError(
                 f"{self.settings.described}: {text}. The account needs all rights on its database: "
@@ -223,7 +223,7 @@ def _code(error: BaseException) -> int | None:
     return found[0] if found and isinstance(found[0], int) else None
 
 
-def _text(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """The driver's own words, without the statement and its values."""
     original = getattr(error, "orig", None) or error
     parts = [str(part) for part in getattr(original, "args", ()) if not isinstance(part, int)]

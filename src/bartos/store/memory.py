@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from bartos.store.checking import raw, refusal, run_of
 from bartos.store.port import (
     FAILURES,
     Batch,
@@ -27,7 +28,7 @@ from bartos.store.port import (
     StepRow,
     WorkerRow,
 )
-from bartos.store.trimming import marker_text, trimmed
+from bartos.store.trimming import marker_text, slots_until, trimmed
 from libbarto.errors import StoreUnavailable, UserError
 from libbarto.message.v2.record import (
     Claimed,
@@ -156,20 +157,32 @@ class MemoryStore:
         for seq, record in enumerate(batch.records, batch.first_seq):
             if isinstance(record, DeadLetter):
                 self.dead_letters.append((batch.spool_id, batch.lane, record))
-            elif self._refuse(record):
-                letter = DeadLetter(seq, b"", "refused")
+            elif (error := self._refusal(batch, record)) is not None:
+                letter = DeadLetter(seq, raw(record), error)
                 self.dead_letters.append((batch.spool_id, batch.lane, letter))
             else:
                 self._take(batch, record)
         spool.marks[batch.lane] = Mark(batch.last_seq, batch.tag, batch.epoch)
         return True
 
+    def _refusal(self, batch: Batch, record: Record) -> str | None:
+        if self._refuse(record):
+            return "refused"
+        run_id = run_of(record)
+        run = None if run_id is None else self._runs.get(run_id)
+        if run is not None and run.row.worker_uid != batch.worker_uid:
+            return "the run is another worker's"
+        return refusal(record)
+
     def _take(self, batch: Batch, record: Record) -> None:
+        run_id = run_of(record)
+        if not (run_id is None or run_id in self._runs or isinstance(record, Claimed)):
+            return  # retention has dropped it
         match record:
             case Claimed():
                 self._claimed(batch, record)
-            case Started(run_id=run_id, at=at):
-                self._change(run_id, started_at=at)
+            case Started(run_id=run_id, attempt=attempt, at=at):
+                self._change(run_id, attempt, started_at=at)
             case Status():
                 self._status(record)
             case Ended():
@@ -189,15 +202,19 @@ class MemoryStore:
                         record.last_slot,
                     )
                 )
-            case SetApplied() | ClockBack():
+            case SetApplied():
                 self.events.append((batch.worker_uid, record))
+            case ClockBack():
+                self.events.append((batch.worker_uid, record))
+                self._clock_back(batch.worker_uid, record.now)
             case Output():
                 self._output(record)
             case Cut():
                 self._cut(record)
 
     def _claimed(self, batch: Batch, record: Claimed) -> None:
-        if record.run_id in self._runs and self._runs[record.run_id].row.attempt >= record.attempt:
+        known = self._runs.get(record.run_id)
+        if known is not None and known.row.attempt >= record.attempt:
             return
         row = RunRow(
             run_id=record.run_id,
@@ -223,11 +240,23 @@ class MemoryStore:
             cut_bytes=0,
             cut_lines=0,
         )
-        self._runs[record.run_id] = _Run(row, batch.spool_id)
+        output_seq = 0 if known is None else known.output_seq
+        self._runs[record.run_id] = _Run(row, batch.spool_id, output_seq)
+
+    def _clock_back(self, worker_uid: bytes, now: int) -> None:
+        """The worker's slots after `now` will be due again: what was decided of them is withdrawn
+        (DESIGN section 4)."""
+        kept = []
+        for row in self._ranges:
+            if row.worker_uid != worker_uid or row.last_slot <= now:
+                kept.append(row)
+            elif row.first_slot <= now:
+                count = slots_until(row.first_slot, row.last_slot, row.count, now)
+                kept.append(replace(row, last_slot=now, count=count, decided_at=now))
+        self._ranges = kept
 
     def _status(self, record: Status) -> None:
-        steps = self._steps.setdefault((record.run_id, record.attempt), {})
-        steps[record.step] = StepRow(
+        step = StepRow(
             record.run_id,
             record.attempt,
             record.step,
@@ -239,20 +268,24 @@ class MemoryStore:
             record.ended_at,
             record.reason,
         )
+        self._steps.setdefault((record.run_id, record.attempt), {}).setdefault(step.step, step)
 
     def _ended(self, record: Ended) -> None:
-        run = self._runs.get(record.run_id)
-        if run is None:
+        run = self._runs[record.run_id]
+        if run.row.attempt != record.attempt or run.row.verdict not in {None, Verdict.LOST}:
             return
         size = {total.stream: total.bytes_ for total in record.totals}
         decisive = self._decisive(record.run_id, record.attempt)
-        run.output_seq = record.output_seq
+        run.output_seq = max(run.output_seq, record.output_seq)
+        started_at = run.row.started_at if record.started_at is None else record.started_at
         self._change(
             record.run_id,
-            verdict=Verdict(record.verdict),
+            record.attempt,
+            # One that is not final is none yet: another attempt follows.
+            verdict=Verdict(record.verdict) if record.final else None,
             reason=record.reason,
-            started_at=record.started_at,
-            ended_at=record.ended_at,
+            started_at=started_at,
+            ended_at=record.ended_at if record.final else None,
             exit_code=None if decisive is None else decisive.exit_code,
             signal=None if decisive is None else decisive.signal,
             bytes_out=size.get(Stream.STDOUT, 0),
@@ -267,8 +300,6 @@ class MemoryStore:
         return next(iter(failed), steps[-1] if steps else None)
 
     def _output(self, record: Output) -> None:
-        if record.run_id not in self._runs:
-            return  # retention has dropped it
         rows = self._chunks.setdefault((record.run_id, record.attempt), {})
         rows.setdefault(
             record.chunk_no,
@@ -308,11 +339,11 @@ class MemoryStore:
             pack([Segment(stream=Stream.MARKER, length=len(text))]),
             text,
         )
-        self._change(record.run_id, cut_lines=lines)
+        self._change(record.run_id, record.attempt, cut_lines=lines)
 
-    def _change(self, run_id: bytes, **changes: object) -> None:
-        run = self._runs.get(run_id)
-        if run is not None:
+    def _change(self, run_id: bytes, attempt: int, **changes: object) -> None:
+        run = self._runs[run_id]
+        if run.row.attempt == attempt:
             run.row = replace(run.row, **changes)  # type: ignore[arg-type]
 
     async def skip_to(self, spool_id: bytes, lane: Lane, epoch: int, mark: Mark, at: int) -> bool:
@@ -420,12 +451,17 @@ class MemoryStore:
             key=lambda row: (row.slot, row.run_id),
         )
         loose = [row for row in ended if row.run_id not in kept]
-        old = [row for row in loose if _older(row, keep.output_age, keep.output_by_schedule, now)]
         gone = [
             row for row in loose if _older(row, keep.verdict_age, keep.verdicts_by_schedule, now)
         ]
+        past = {row.run_id for row in gone}
+        old = [
+            row
+            for row in loose
+            if row.run_id in past or _older(row, keep.output_age, keep.output_by_schedule, now)
+        ]
         if dry_run:
-            return self._counted({row.run_id for row in [*old, *gone]}, gone)
+            return self._counted({row.run_id for row in old}, gone)
         if (found := self._drop_output(old)) is not None:
             return found
         if self._size() > keep.total_bytes and (found := self._drop_output(loose)) is not None:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Table, delete, exc, insert, select, tuple_, update
+from sqlalchemy import Table, delete, exc, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartos.store.checking import raw, refusal, run_of
-from bartos.store.engines import Conflict, Engines
+from bartos.store.engines import Conflict, Engines, described
 from bartos.store.port import Batch, ChunkRow, DeadLetter, Record
 from bartos.store.tables import (
     dead_letter,
@@ -28,6 +28,7 @@ from bartos.store.tables import (
     spool_mark,
 )
 from bartos.store.trimming import marker_text, slots_until, trimmed
+from libbarto.errors import StoreUnavailable
 from libbarto.message.v2.record import (
     Claimed,
     ClockBack,
@@ -49,9 +50,9 @@ ROWS_MAX: Final = 1000
 BYTES_MAX: Final = 1024 * 1024
 """What one statement takes at most."""
 
-REFUSED: Final = (exc.DataError, exc.IntegrityError, exc.ProgrammingError, exc.OperationalError)
-"""What the driver raises where the data are refused; where the database is away, `Engines` has
-made `StoreUnavailable` of it."""
+REFUSED: Final = (exc.DataError, exc.IntegrityError)
+"""What the driver raises where the data are refused. Anything else is the database's trouble, or
+ours: then nothing is acknowledged, and nothing is put aside."""
 
 OUTPUT_COLUMNS: Final = (
     *("run_id", "attempt", "chunk_no", "step", "offset", "first_line", "lines"),
@@ -143,7 +144,7 @@ class Writing:
     async def _advance(self, batches: Sequence[Batch]) -> list[bool]:
         """Move the marks of all batches that are next; the rows are locked until the commit."""
         spools = sorted({batch.spool_id for batch in batches})
-        found = []
+        found: list[Any] = []
         for part in _parts(spools, ROWS_MAX):
             rows = await self.connection.execute(
                 select(spool_mark).where(spool_mark.c.spool_id.in_(part)).with_for_update()
@@ -201,9 +202,7 @@ class Writing:
             async with self.connection.begin_nested():
                 await self._wave([judged])
         except REFUSED as error:
-            if self.engines.judged(error) is not error:
-                raise
-            letter = DeadLetter(report.seq, raw(report.record), str(error.orig))
+            letter = DeadLetter(report.seq, raw(report.record), described(error))
             await self._dead([Report(report.batch, report.seq, letter)])
 
     # -- kinds of records -------------------------------------------------------------------------
@@ -240,8 +239,8 @@ class Writing:
         else:
             # From left to right: `attempt` comes last, as the others ask for its old value.
             further = "VALUES(attempt) > attempt"
-            changes = [f"{name} = IF({further}, NULL, `{name}`)" for name in CLEARED_BY_RETRY]
-            changes += [f"{name} = IF({further}, VALUES({name}), {name})" for name in names]
+            changes = [f"`{name}` = IF({further}, NULL, `{name}`)" for name in CLEARED_BY_RETRY]
+            changes += [f"`{name}` = IF({further}, VALUES(`{name}`), `{name}`)" for name in names]
             ending = f" ON DUPLICATE KEY UPDATE {', '.join(changes)}"
         rows = [
             (
@@ -339,7 +338,8 @@ class Writing:
                 slot_range.c.worker_uid == worker_uid, slot_range.c.last_slot > now
             )
         )
-        for row in found.all():
+        rows: Sequence[Any] = found.all()
+        for row in rows:
             this = slot_range.c.id == row.id
             if row.first_slot > now:
                 await self.connection.execute(delete(slot_range).where(this))
@@ -567,4 +567,8 @@ async def _commit(
         except Conflict:
             if not tries_left:
                 raise
+        except REFUSED:
+            raise
+        except exc.SQLAlchemyError as error:
+            raise StoreUnavailable(f"the database refuses to write: {described(error)}") from error
     raise AssertionError("the last try returns or raises")
