@@ -6,6 +6,8 @@ Output goes before verdicts.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +18,8 @@ from bartos.store.engines import Engines
 from bartos.store.port import FAILURES, Pruned, Retention
 from bartos.store.tables import event, exit_status, output, run, slot_range
 
-VACUUM_PAGES: Final = 256
+VACUUM_PAGES: Final = 4096
+"""16 MiB: as much as a step drops at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +43,33 @@ async def prune(
             return await _counted(connection, due, keep)
     async with engines.write() as connection:
         found = await _step(connection, due, keep, batch)
-    if engines.sqlite and found.output_rows + found.runs:
-        async with engines.bare() as connection:
-            pages = await connection.exec_driver_sql(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
-            pages.close()
+    if engines.sqlite:
+        await _give_back_pages(engines)
     return found
+
+
+async def _give_back_pages(engines: Engines) -> None:
+    """Make the file smaller by what is free in it, if nobody else writes just now."""
+    async with engines.bare() as connection:
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        # A statement is stepped once, which frees one page; a script is run to its end.
+        with contextlib.suppress(sqlite3.OperationalError):  # locked: the next step does it
+            await raw.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
 
 
 def _due(keep: Retention, now: int) -> Due:
     uid, at = run.c.schedule_uid, run.c.ended_at
     protected = run.c.run_id.in_(_protected())
     ended = run.c.verdict.is_not(None)
+    of_old = _older(uid, at, keep.verdict_age, keep.verdicts_by_schedule, now)
     return Due(
         output=and_(
             ended,
             run.c.stored_bytes > 0,
-            _older(
-                run.c.schedule_uid, run.c.ended_at, keep.output_age, keep.output_by_schedule, now
-            ),
+            or_(_older(uid, at, keep.output_age, keep.output_by_schedule, now), of_old),
             ~protected,
         ),
-        verdicts=and_(
-            ended,
-            _older(uid, at, keep.verdict_age, keep.verdicts_by_schedule, now),
-            ~protected,
-        ),
+        verdicts=and_(ended, of_old, ~protected),
         ranges=_older(
             slot_range.c.schedule_uid,
             slot_range.c.last_slot,
@@ -178,7 +183,7 @@ async def _drop_runs(connection: AsyncConnection, due: Due, batch: int) -> Prune
     ids = (
         await connection.scalars(
             select(run.c.run_id)
-            .where(due.verdicts, run.c.stored_bytes == 0)
+            .where(due.verdicts, run.c.stored_bytes <= 0)
             .order_by(run.c.ended_at)
             .limit(batch)
         )
