@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -171,6 +172,24 @@ async def test_rows_and_bytes_are_bounded(settings: StoreSettings) -> None:
         assert (len(few.rows), few.truncated) == (2, True)
         small = await store.query("SELECT data FROM output", QueryLimits(100, 12, 1.0))
         assert (len(small.rows), small.truncated) == (1, True)
+
+
+@real
+async def test_rows_beyond_the_bounds_are_never_taken_in(settings: StoreSettings) -> None:
+    """Two gigabytes are asked for: only as much as is kept comes."""
+    big = "a" * 1000
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+    async with filled(settings) as store:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        found = await store.query(
+            f"{numbers} SELECT '{big}', a.i FROM n a, n b, n c",
+            QueryLimits(rows=1000, bytes=10_000_000, seconds=5.0),
+        )
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert (len(found.rows), found.truncated) == (1000, True)
+        assert grown < 50_000, "kilobytes"
+        again = await store.query("SELECT count(*), '100%', ':x' FROM run", LIMITS)
+        assert again.rows == ((3, "100%", ":x"),)
 
 
 @real

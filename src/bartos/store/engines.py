@@ -34,6 +34,12 @@ AWAY: Final = frozenset({1040, 1053, 1129, 1130, 1203, 1290, 1836, 2002, 2003, 2
 SQLITE_AWAY: Final = ("locked", "disk i/o", "unable to open", "full", "readonly", "closed")
 
 
+TLS_OPTIONS: Final = ("ca", "capath", "cert", "key", "cipher", "verify_mode", "check_hostname")
+"""Those of the driver, each with `ssl_` before it."""
+
+_TRUTH: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
 class Conflict(StoreUnavailable):
     """Somebody else's transaction was in the way, and this one was taken back: do it again."""
 
@@ -122,30 +128,33 @@ class Engines:
             yield connection
 
     @contextlib.asynccontextmanager
-    async def bare(self) -> AsyncIterator[AsyncConnection]:
-        """A writer's connection without a transaction: for what the schema needs."""
-        async with self._guarded(self._writer) as connection:
+    async def bare(self, patience: float = STATEMENT_S) -> AsyncIterator[AsyncConnection]:
+        """A writer's connection without a transaction, for at most `patience` seconds: for what
+        the schema needs."""
+        async with self._guarded(self._writer, patience) as connection:
             yield connection
 
     @contextlib.asynccontextmanager
-    async def lone(self) -> AsyncIterator[AsyncConnection]:
+    async def lone(self, patience: float = STATEMENT_S) -> AsyncIterator[AsyncConnection]:
         """A reader's connection without a transaction, and thrown away afterwards: for what
         changes the settings of its session."""
-        async with self._guarded(self._reader) as connection:
+        async with self._guarded(self._reader, patience) as connection:
             try:
                 yield connection
             finally:
                 await connection.invalidate()
 
     @contextlib.asynccontextmanager
-    async def _guarded(self, engine: AsyncEngine | None) -> AsyncIterator[AsyncConnection]:
+    async def _guarded(
+        self, engine: AsyncEngine | None, patience: float = STATEMENT_S
+    ) -> AsyncIterator[AsyncConnection]:
         if engine is None:
             raise StoreUnavailable("the database is not open")
         try:
-            async with asyncio.timeout(STATEMENT_S), engine.connect() as connection:
+            async with asyncio.timeout(patience), engine.connect() as connection:
                 yield connection
         except TimeoutError as error:
-            raise StoreUnavailable(f"no answer within {STATEMENT_S:.0f} s") from error
+            raise StoreUnavailable(f"no answer within {patience:.0f} s") from error
         except (exc.SQLAlchemyError, OSError) as error:
             judged = self.judged(error)
             if judged is error:
@@ -200,9 +209,10 @@ def _begin(connection: Any) -> None:
 
 def _connect_arguments(settings: MariaDbSettings) -> dict[str, Any]:
     options = settings.option_pairs()
-    tls = {key.removeprefix("ssl_"): options.pop(key) for key in list(options) if key[:4] == "ssl_"}
+    charset = options.pop("charset", "utf8mb4")
+    tls = _tls(options)
     arguments: dict[str, Any] = {
-        "charset": options.pop("charset", "utf8mb4"),
+        "charset": "utf8mb4" if charset == "utf8" else charset,  # utf8 there is only half of it
         "connect_timeout": CONNECT_S,
         "init_command": "SET time_zone = '+00:00'",
         "local_infile": False,
@@ -217,8 +227,30 @@ def _connect_arguments(settings: MariaDbSettings) -> dict[str, Any]:
     return arguments
 
 
+def _tls(options: dict[str, str]) -> dict[str, Any] | bool | None:
+    """What the driver is to know of TLS, None for none. Raises `ConfigError`: an option that is
+    not heeded could leave a connection in the open that was meant to be private."""
+    tls: dict[str, Any] = {}
+    wanted = False
+    for name, value in options.items():
+        key = name.removeprefix("ssl_")
+        if name == "ssl" or key == "check_hostname":
+            if value.lower() not in _TRUTH:
+                raise ConfigError(f"mariadb.options: {name} is true or false, not {value!r}")
+            if name == "ssl":
+                wanted = _TRUTH[value.lower()]
+            else:
+                tls[key] = _TRUTH[value.lower()]
+        elif name.startswith("ssl_") and key in TLS_OPTIONS:
+            tls[key] = value
+        else:
+            known = ", ".join(["charset", "ssl", *(f"ssl_{one}" for one in TLS_OPTIONS)])
+            raise ConfigError(f"mariadb.options: there is no option {name}; there are {known}")
+    return tls or wanted or None
+
+
 def _code(error: BaseException) -> int | None:
-    original = getattr(error, "orig", None)
+    original = getattr(error, "orig", None) or error
     found = getattr(original, "args", ())
     return found[0] if found and isinstance(found[0], int) else None
 

@@ -15,10 +15,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartos.store.engines import Engines
 from bartos.store.port import QueryLimits, QueryResult
@@ -36,6 +37,9 @@ READABLE: Final = frozenset(
     }
 )
 """The tables and views that hold no credential: all that there are, as credentials are in files."""
+
+INTERRUPTED, STATEMENT_TIME = 1317, 1969
+"""MariaDB's errors for a query that was killed, or that took its `max_statement_time`."""
 
 _TOKEN: Final = re.compile(
     r"""
@@ -172,7 +176,11 @@ def _ask_sqlite(
         try:
             cursor = connection.execute(sql)
             columns = tuple(item[0] for item in cursor.description or ())
-            return _bounded(columns, cursor, limits)
+            kept = _Kept(limits)
+            for row in cursor:
+                if not kept.take(row):
+                    break
+            return kept.result(columns)
         except sqlite3.Error as error:
             if time.monotonic() > deadline:
                 raise _too_long(limits) from error
@@ -197,6 +205,9 @@ def _authorizer(hidden: set[str]) -> Callable[..., int]:
 
 
 async def _on_mariadb(engines: Engines, sql: str, limits: QueryLimits) -> QueryResult:
+    # Only who has MariaDB has its driver.
+    from asyncmy.errors import MySQLError
+
     async with engines.lone() as connection:
         number = (await connection.exec_driver_sql("SELECT CONNECTION_ID()")).scalar_one()
         await connection.exec_driver_sql(f"SET SESSION max_statement_time = {limits.seconds:.3f}")
@@ -204,23 +215,38 @@ async def _on_mariadb(engines: Engines, sql: str, limits: QueryLimits) -> QueryR
         await connection.commit()  # the next statement begins a transaction that only reads
         watchdog = asyncio.create_task(_kill_after(engines, number, limits.seconds))
         try:
-            # The driver would take a percent sign for a placeholder.
-            rows = await connection.exec_driver_sql(sql.replace("%", "%%"), ())
-            columns = tuple(rows.keys())
-            return _bounded(columns, rows, limits)
-        except exc.DBAPIError as error:
+            return await _stream(connection, sql, limits)
+        except MySQLError as error:
             judged = engines.judged(error)
             if judged is not error and not watchdog.done():
-                raise
-            code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-            if code in {1969, 1317} or watchdog.done():
+                raise judged from error
+            code, words = error.args[0], error.args[-1]
+            if code in {STATEMENT_TIME, INTERRUPTED} or watchdog.done():
                 raise _too_long(limits) from error
-            raise UserError(f"the database says: {_words(error)}") from error
+            raise UserError(f"the database says: {words}") from error
         except asyncio.CancelledError:
             await _kill(engines, number)
             raise
         finally:
             watchdog.cancel()
+
+
+async def _stream(connection: AsyncConnection, sql: str, limits: QueryLimits) -> QueryResult:
+    """Row by row, on the driver itself: by its other ways it would first take in all there are,
+    and take percent signs for placeholders."""
+    from asyncmy.cursors import SSCursor
+
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    cursor = driver.cursor(SSCursor)
+    await cursor.execute(sql)
+    kept = _Kept(limits)
+    columns = tuple(item[0] for item in cursor.description or ())
+    while columns and (row := await cursor.fetchone()) is not None:
+        if not kept.take(row):
+            # The driver reads on for as long as the database sends, so the line is cut at once.
+            driver.close()
+            break
+    return kept.result(columns)
 
 
 async def _kill_after(engines: Engines, number: int, seconds: float) -> None:
@@ -234,26 +260,30 @@ async def _kill(engines: Engines, number: int) -> None:
             await connection.exec_driver_sql(f"KILL QUERY {int(number)}")
 
 
-def _words(error: exc.DBAPIError) -> str:
-    original = error.orig
-    return str(original.args[-1]) if original is not None and original.args else str(original)
-
-
 # -- both -----------------------------------------------------------------------------------------
 
 
-def _bounded(columns: tuple[str, ...], rows: Iterable[Any], limits: QueryLimits) -> QueryResult:
-    kept: list[tuple[object, ...]] = []
-    size = 0
-    for row in rows:
-        if len(kept) >= limits.rows:
-            return QueryResult(columns, tuple(kept), truncated=True)
+@dataclass(slots=True)
+class _Kept:
+    """The rows so far, within the limits."""
+
+    limits: QueryLimits
+    rows: list[tuple[object, ...]] = field(default_factory=list)
+    size: int = 0
+    truncated: bool = False
+
+    def take(self, row: Iterable[object]) -> bool:
+        """Keep a row, or say that it is one too many."""
         cells = tuple(_cell(value) for value in row)
-        size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in cells)
-        if size > limits.bytes:
-            return QueryResult(columns, tuple(kept), truncated=True)
-        kept.append(cells)
-    return QueryResult(columns, tuple(kept), truncated=False)
+        self.size += sum(len(value) if isinstance(value, str | bytes) else 8 for value in cells)
+        self.truncated = len(self.rows) >= self.limits.rows or self.size > self.limits.bytes
+        if not self.truncated:
+            self.rows.append(cells)
+        return not self.truncated
+
+    def result(self, columns: tuple[str, ...]) -> QueryResult:
+        """What there is to tell."""
+        return QueryResult(columns, tuple(self.rows), truncated=self.truncated)
 
 
 def _cell(value: object) -> object:
