@@ -72,6 +72,7 @@ class Agent:
         self.ready = asyncio.Event()
         self._offset_us = offset_us
         self._events: Mailbox[WorkerInput] = Mailbox(QUEUE_EVENTS)
+        self._kept: list[WorkerInput] = []
         self._stopping = False
 
     # -- asked by others --------------------------------------------------------------------------
@@ -122,12 +123,17 @@ class Agent:
         self.worker = worker = Worker(await self.journal.load(), self.host, self._now())
         if self._stopping:
             worker.stopping = True
+        # What an earlier connection to the keeper told is told again; what the server said is not.
+        for event in self._events.take():
+            if isinstance(event, NewSet | Contact | Stop):
+                self._kept.append(event)
         pump = asyncio.create_task(self._pump(), name="runner events")
         try:
             due = worker.next_due(self._now())
             while True:
-                await self._events.wait(due)
-                events = self._events.take()
+                await self._events.wait(0.0 if self._kept else due)
+                events = [*self._kept, *self._events.take()]
+                self._kept.clear()
                 if pump.done():
                     await pump
                 due = worker.next_due(self._now())

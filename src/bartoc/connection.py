@@ -26,6 +26,7 @@ from libbarto.message.v2.worker import Capabilities, Hello, LaneState, OfferAnsw
 from libbarto.session import (
     BATCH_BYTES,
     BATCH_RECORDS,
+    SILENCE_S,
     CleanUpAsked,
     ClockMeasured,
     Close,
@@ -43,7 +44,7 @@ from libbarto.session import (
     WorkerEvent,
     WorkerSession,
 )
-from libbarto.transport import ConnectionRefused, Connector, Transport
+from libbarto.transport import ConnectionRefused, Connector, Transport, send_within
 
 log = logging.getLogger("bartoc.connection")
 
@@ -238,7 +239,7 @@ class _Talk:
         owner, journal, session = self._owner, self._owner._journal, self._session
         match event:
             case Send(frame=frame):
-                await self._transport.send(frame)
+                await send_within(self._transport, frame, SILENCE_S)
             case Close(reason=reason):
                 self.closed = True
                 if owner._leaving:
@@ -321,7 +322,8 @@ class _Talk:
             if found:
                 self.more = True
                 records = [record.data for record in found[:BATCH_RECORDS]]
-                await self._transport.send(session.batch(lane, records).frame)
+                batch = session.batch(lane, records)
+                await send_within(self._transport, batch.frame, SILENCE_S)
         self._empty = not self.more
 
     def all_safe(self) -> bool:

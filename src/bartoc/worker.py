@@ -55,7 +55,7 @@ CLOCK_PATIENCE_S: Final = 120.0
 """How long a clock that reads earlier than before is waited for (DESIGN section 4)."""
 
 CONTACT_EVERY_US: Final = 3_600_000_000
-COMMAND_MAX: Final = 8192
+TEXT_MAX: Final = 8192
 DECIDE_LIMIT: Final = 10_000
 """Slots of one schedule decided in one tick; what is left is due at the next."""
 
@@ -595,11 +595,14 @@ class Worker:
         timetables: dict[bytes, Timetable] = {}
         for spec in wanted.schedules:
             try:
-                timetables[spec.uid] = Timetable(spec, self.uid)
+                timetable = Timetable(spec, self.uid)
+                timetable.next_after(self.newest)  # a zone that is not known here shows here
             except CalendarError as error:
                 self._note(
                     "error", "a calendar cannot be read here", schedule=spec.name, error=str(error)
                 )
+            else:
+                timetables[spec.uid] = timetable
         self.timetables = timetables
         return True
 
@@ -707,8 +710,9 @@ class Worker:
             return []
         run.steps_done = number
         success = event.exit_code == 0
+        reason = None if event.reason is None else shortened(event.reason)
         if not success and run.fault is None:
-            run.fault = _fault(run.spec, number, event)
+            run.fault = shortened(_fault(run.spec, number, event))
         record = Status(
             run_id=event.run_id,
             attempt=event.attempt,
@@ -719,7 +723,7 @@ class Worker:
             success=success,
             started_at=event.started_at,
             ended_at=event.ended_at,
-            reason=event.reason,
+            reason=reason,
         )
         return [
             Commit(
@@ -731,7 +735,7 @@ class Worker:
         key = (event.run_id, event.attempt)
         run = self.runs.pop(key, None)
         if run is None:
-            return [Forget(*key)]
+            return self._strange(key)
         if event.timed_out:
             verdict, reason = Verdict.TIMED_OUT, "it took longer than its timeout"
         elif event.cancelled:
@@ -749,10 +753,15 @@ class Worker:
         ]
         return self._end(run, verdict, reason, event.at, totals)
 
+    def _strange(self, key: tuple[bytes, int]) -> list[Effect]:
+        """The end of an attempt that is not followed: the runner may drop it, unless it has yet to
+        be taken up; then it will be told again."""
+        return [] if key in self._waiting_runs else [Forget(*key)]
+
     def _not_started(self, event: NotStarted, now: Now) -> list[Effect]:
         run = self.runs.pop((event.run_id, event.attempt), None)
         if run is None:
-            return [Forget(event.run_id, event.attempt)]
+            return self._strange((event.run_id, event.attempt))
         return self._interrupted(run, event.at, event.reason, event.certain)
 
     def _interrupted(self, run: Run, at: int, reason: str, certain: bool) -> list[Effect]:
@@ -777,7 +786,7 @@ class Worker:
             run_id=run.claim.run_id,
             attempt=run.claim.attempt,
             verdict=verdict,
-            reason=reason,
+            reason=shortened(reason),
             started_at=run.started_at,
             ended_at=at,
             output_seq=self.output_seq if run.chunker.chunk_no else 0,
@@ -813,13 +822,13 @@ def rfc3339(instant: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
-def shortened(command: str) -> str:
-    """A command as records carry it: a record fits a frame, whatever a script's length.
+def shortened(text: str) -> str:
+    """A command or reason as records carry it: a record fits a frame, whatever a text's length.
 
     >>> len(shortened("x" * 100_000))
     8192
     """
-    return command if len(command) <= COMMAND_MAX else command[: COMMAND_MAX - 1] + "…"
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 1] + "…"
 
 
 def _timing(spec: Schedule) -> tuple[object, ...]:

@@ -226,7 +226,7 @@ class Bartos:
         tasks = [asyncio.create_task(listener.run()) for listener in self._listeners]
         tasks.append(asyncio.create_task(self._reload(), name="reload"))
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        watched = [*tasks, stopping, self.server.store_task]
+        watched = [*tasks, stopping, *self.server.tasks]
         try:
             while not stopping.done():
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)

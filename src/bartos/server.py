@@ -19,7 +19,7 @@ from bartos.store.port import Pruned, Retention, Store
 from bartos.writer import Writer
 from libbarto.clock import Clock
 from libbarto.envelope import SigningKey
-from libbarto.errors import StoreUnavailable
+from libbarto.errors import ConfigError, StoreUnavailable
 from libbarto.transport import Transport
 
 log = logging.getLogger("bartos")
@@ -58,7 +58,8 @@ class Server:
         self._random = random_bytes
         self._version = version
         self._links: set[WorkerLink] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        """The standing tasks: none of them ends by itself but the one that opens the store."""
         self.writer.on_return = self._compare_soon
         self._compare = asyncio.Event()
 
@@ -67,9 +68,9 @@ class Server:
     def start(self) -> None:
         """Begin the standing tasks; the store is opened as soon as it answers.
 
-        `store_task` is over when it is open, or failed for good: the caller looks.
+        The caller watches `tasks`: one that fails has no one else to tell.
         """
-        self.store_task = self._spawn(self._open_store(), "store")
+        self._spawn(self._open_store(), "store")
         self._spawn(self.writer.run(), "writer")
         self._spawn(self._compare_sessions(), "sessions")
         self._spawn(self._retain(), "retention")
@@ -80,9 +81,9 @@ class Server:
         for link in list(self._links):
             link.leave("the server is stopping")
         await self.writer.drain(DRAIN_S)
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.store.close()
 
     async def serve_worker(self, transport: Transport) -> None:
@@ -134,10 +135,8 @@ class Server:
 
     # -- standing tasks ---------------------------------------------------------------------------
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.append(task)
-        return task
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self.tasks.append(asyncio.create_task(work, name=name))
 
     async def _open_store(self) -> None:
         said = False
@@ -174,7 +173,7 @@ class Server:
             try:
                 current = await self.store.current([(m.uid, m.epoch) for m in members])
                 await self.store.seen([m.uid for m in members], self.clock.now())
-            except StoreUnavailable:
+            except (StoreUnavailable, ConfigError):
                 continue  # the writer says so, and the next round comes
             for member, is_current in zip(members, current, strict=True):
                 if not is_current:
@@ -185,7 +184,7 @@ class Server:
         while True:
             try:
                 pruned = await self.apply_retention()
-            except StoreUnavailable:
+            except (StoreUnavailable, ConfigError):
                 pruned = Pruned()
             if pruned != Pruned():
                 log.info(

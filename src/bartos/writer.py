@@ -16,7 +16,7 @@ from typing import Final
 
 from bartos.store.port import Batch, Store
 from libbarto.clock import Clock
-from libbarto.errors import StoreUnavailable
+from libbarto.errors import ConfigError, StoreUnavailable
 from libbarto.message.v2.record import Lane
 
 log = logging.getLogger("bartos.store")
@@ -89,7 +89,7 @@ class Writer:
         while True:
             try:
                 results = await self._store.append([one.batch for one in group])
-            except StoreUnavailable as error:
+            except (StoreUnavailable, ConfigError) as error:
                 if not self.away:
                     self.away = True
                     log.error(

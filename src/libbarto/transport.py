@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
-from libbarto.errors import BartoError
+from libbarto.errors import BartoError, ConnectionClosed
 
 NORMAL = 1000
 GOING_AWAY = 1001
@@ -114,3 +115,15 @@ def binary(frame: bytes) -> bytes:
     if not isinstance(frame, bytes):
         raise TypeError(f"a transport carries bytes, not {type(frame).__name__}")
     return frame
+
+
+async def send_within(transport: Transport, frame: bytes, seconds: float) -> None:
+    """Send, unless the peer takes nothing for so long: then the link counts as broken.
+
+    Raises `ConnectionClosed`.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await transport.send(frame)
+    except TimeoutError as error:
+        raise ConnectionClosed(ABNORMAL, f"the peer took nothing for {seconds:g} s") from error

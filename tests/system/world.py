@@ -132,9 +132,9 @@ class World:
         server, self.server = self.server, None
         if crash:
             await self.network.stop(SERVER, crash=True)
-            for task in server._tasks:
+            for task in server.tasks:
                 task.cancel()
-            await asyncio.gather(*server._tasks, return_exceptions=True)
+            await asyncio.gather(*server.tasks, return_exceptions=True)
         else:
             await server.stop()
             await self.network.stop(SERVER)

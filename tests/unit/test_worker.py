@@ -391,6 +391,17 @@ def test_a_set_or_calendar_that_cannot_be_read_is_said_and_harms_nothing_else() 
     }
 
 
+def test_a_zone_that_this_host_does_not_know_harms_nothing_else() -> None:
+    shell = Shell(state())
+    shell.handle(new_set(1, schedule("far", timezone="Mars/Olympus"), schedule()), 1)
+    assert [t.spec.name for t in shell.worker.timetables.values()] == ["tick"]
+
+
+def test_a_long_reason_fits_a_record() -> None:
+    verdict, reason = verdict_of(step_ended(None, None, "x" * 100_000), over())
+    assert (verdict, len(reason)) == (Verdict.FAILED, 8192)
+
+
 def test_contact_with_the_server_is_written_down_once_an_hour() -> None:
     shell = Shell(state())
     shell.handle(Contact(), 1)
@@ -570,6 +581,15 @@ def test_a_run_that_the_keeper_holds_is_taken_up_where_it_was_left() -> None:
     # What is told again is not reported again.
     assert worker.handle(StepStarted(*key, 0, 42, T0), now(71)) == []
     assert worker.runs[key].chunker.chunk_no == 1
+
+
+def test_an_end_that_is_told_before_its_run_is_taken_up_is_not_forgotten() -> None:
+    shell, key = running()
+    worker, _ = restarted(shell)
+    assert worker.handle(AttemptEnded(*key, 5, False, False, 0, {}), now(71)) == []
+    assert worker.handle(NotStarted(*key, 5, "", True), now(71)) == []
+    (resume,) = worker.handle(Opened((Known(*key, RunState.ENDED, 0),)), now(72))
+    assert resume == Resume(*key, 0)
 
 
 def test_a_slot_is_skipped_while_the_run_from_before_the_restart_goes_on() -> None:

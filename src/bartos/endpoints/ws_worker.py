@@ -18,13 +18,14 @@ from bartos.store.port import Batch, DeadLetter, EpochClaim, Mark, Record, Store
 from bartos.writer import Submitted, Writer
 from libbarto.clock import Clock
 from libbarto.envelope import SigningKey
-from libbarto.errors import ConnectionClosed, ProtocolError, StoreUnavailable
+from libbarto.errors import ConfigError, ConnectionClosed, ProtocolError, StoreUnavailable
 from libbarto.mailbox import Mailbox, receive_into
 from libbarto.message.v2 import server as wire
 from libbarto.message.v2.record import Lane
 from libbarto.message.v2.worker import Hello
 from libbarto.session import (
     INITIAL_CREDIT,
+    SILENCE_S,
     ClockMeasured,
     Close,
     ConfirmEpoch,
@@ -38,7 +39,7 @@ from libbarto.session import (
     Undecodable,
     UnknownMessage,
 )
-from libbarto.transport import Transport
+from libbarto.transport import Transport, send_within
 
 log = logging.getLogger("bartos.workers")
 
@@ -147,7 +148,7 @@ class WorkerLink:
                 "a worker broke the protocol", extra={"worker": self._name(), "error": str(error)}
             )
             await self._transport.close(1008, str(error))
-        except StoreUnavailable as error:
+        except (StoreUnavailable, ConfigError) as error:
             log.warning(
                 "a worker is sent away while the database is away",
                 extra={"worker": self._name(), "error": str(error)},
@@ -163,7 +164,7 @@ class WorkerLink:
         for event in events:
             match event:
                 case Send(frame=frame):
-                    await self._transport.send(frame)
+                    await send_within(self._transport, frame, SILENCE_S)
                 case Close(reason=reason):
                     self._closed = True
                     self._left(reason)
