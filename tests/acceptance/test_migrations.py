@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 
 from bartos.store.engines import Engines
-from bartos.store.migrating import alembic_config, bring_up, migrate, pending
+from bartos.store.migrating import LOCK, alembic_config, bring_up, migrate, pending
 from bartos.store.port import RunFilter
 from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
 from bartos.store.sql import SqlStore
@@ -56,13 +58,18 @@ async def on(settings: StoreSettings, work: Callable[[Connection], T]) -> T:
 def difference(connection: Connection) -> list[object]:
     """What the database has otherwise than it is declared."""
     context = MigrationContext.configure(
-        connection, opts={"compare_type": True, "target_metadata": metadata}
+        connection,
+        opts={
+            "compare_type": True,
+            "target_metadata": metadata,
+            "include_name": lambda name, *_: name != LOCK.name,
+        },
     )
     return list(compare_metadata(context, metadata))
 
 
 def tables(connection: Connection) -> set[str]:
-    return set(inspect(connection).get_table_names()) - {"alembic_version"}
+    return set(inspect(connection).get_table_names()) - {"alembic_version", LOCK.name}
 
 
 async def test_migrations_arrive_at_what_is_declared(settings: StoreSettings) -> None:
@@ -88,6 +95,12 @@ async def test_migrations_go_down_and_up_again_with_data(settings: StoreSettings
     await on(settings, lambda c: command.downgrade(alembic_config(c), "base"))
     assert await on(settings, tables) == set()
     assert len(await migrate(settings)) == 2
+    assert await on(settings, difference) == []
+
+
+async def test_servers_that_start_together_migrate_once(settings: StoreSettings) -> None:
+    done = await asyncio.gather(*(migrate(settings) for _ in range(3)))
+    assert sorted(len(steps) for steps in done) == [0, 0, 2]
     assert await on(settings, difference) == []
 
 
@@ -133,6 +146,20 @@ async def test_a_database_that_does_not_answer_is_away(mariadb: MariaDB) -> None
     with pytest.raises(ConfigError) as told:
         await migrate(wrong)
     assert "wrong" not in str(told.value)
+
+
+@pytest.mark.parametrize("options", ["ssl=yes please", "sslmode=required", "ssl_ka=/x.pem"])
+async def test_an_option_that_nobody_knows_is_refused(options: str) -> None:
+    settings = MariaDbSettings(options=options)
+    with pytest.raises(ConfigError, match=options.partition("=")[0]):
+        await migrate(settings)
+
+
+async def test_tls_that_is_asked_for_is_not_left_out(mariadb: MariaDB) -> None:
+    settings = replace(fresh_database(mariadb), options="ssl=true")
+    # This server has no certificate, so a connection would be a plain one.
+    with pytest.raises(StoreUnavailable):
+        await migrate(settings)
 
 
 async def test_a_database_that_comes_back_goes_on(tmp_path: Path) -> None:

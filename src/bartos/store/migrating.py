@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -14,11 +15,24 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateTable
 
 from bartos.store.engines import Engines
 from bartos.store.settings import SqliteSettings, StoreSettings
 from libbarto.errors import ConfigError
+
+MIGRATION_S: Final = 3600.0
+"""How long steps may take, and how long others wait for them."""
+
+LOCK: Final = Table(
+    "migration_lock",
+    MetaData(),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    mariadb_engine="InnoDB",
+)
+"""Its one row is locked by whoever migrates. Like Alembic's own table, no step makes it."""
 
 SCRIPTS = Path(__file__).with_name("migrations")
 
@@ -63,21 +77,44 @@ async def steps_to_do(engines: Engines) -> list[str]:
 
 async def bring_up(engines: Engines) -> list[str]:
     """Do the steps that are to be done; a SQLite file with data in it is copied beside itself
-    first."""
-    steps = await steps_to_do(engines)
-    if not steps:
+    first. Of several programs that come at once, one does them and the others wait."""
+    if not await steps_to_do(engines):
         return []
     settings = engines.settings
-    async with engines.bare() as connection:
+    async with _alone(engines) as connection:
         current = await connection.run_sync(_current)
-    if isinstance(settings, SqliteSettings):
-        if current is not None:
-            await asyncio.to_thread(_copy_beside, settings.path, current)
-        settings.path.chmod(0o600)
-    async with engines.bare() as connection:
-        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+        steps = _steps(current, settings.described)  # somebody else may have done them meanwhile
+        if steps and isinstance(settings, SqliteSettings):
+            settings.path.chmod(0o600)
+            if current is not None:
+                await asyncio.to_thread(_copy_beside, settings.path, current)
+        if steps:
+            await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
         await connection.commit()
     return steps
+
+
+@contextlib.asynccontextmanager
+async def _alone(engines: Engines) -> AsyncIterator[AsyncConnection]:
+    """A connection on which nobody else migrates meanwhile; the lock ends with the connection
+    that holds it, however that comes about."""
+    if engines.sqlite:
+        async with engines.bare(MIGRATION_S) as connection:
+            await connection.execute(CreateTable(LOCK, if_not_exists=True))
+            await connection.commit()
+            # Whoever writes is alone; all steps are one transaction.
+            await connection.execute(insert(LOCK).prefix_with("OR IGNORE").values(id=1))
+            yield connection
+        return
+    # MariaDB commits with every step, which would let go of a lock on the same connection.
+    async with engines.lone(MIGRATION_S) as holder:
+        await holder.exec_driver_sql(f"SET SESSION innodb_lock_wait_timeout = {round(MIGRATION_S)}")
+        await holder.execute(CreateTable(LOCK, if_not_exists=True))
+        await holder.execute(insert(LOCK).prefix_with("IGNORE").values(id=1))
+        await holder.commit()
+        await holder.execute(select(LOCK).with_for_update())
+        async with engines.bare(MIGRATION_S) as connection:
+            yield connection
 
 
 def _current(connection: Connection) -> str | None:
