@@ -774,6 +774,32 @@ async def test_a_schedule_may_have_ages_of_its_own(settings: StoreSettings | Non
         assert await drop_all(store, keep, NOON + 10 * DAY) == (9, 0)
 
 
+async def test_what_is_kept_for_ever_does_not_hide_what_is_behind_it(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        for number in range(1, 8):
+            at = NOON + number * HOUR
+            uid = bytes([min(number, 5)]) * 16  # four schedules that ran once, one that ran thrice
+            await reporter.state(
+                msgspec.structs.replace(claimed(number, slot=at), schedule_uid=uid),
+                status(number),
+                ended(number, at=at + HOUR),
+            )
+            await reporter.output(*(chunk(number, i, b"x" * 50) for i in range(2)))
+        now = NOON + 100 * DAY
+        a_day, a_year = Retention(output_age=86_400.0), Retention(output_age=365 * 86_400.0)
+        assert (await store.prune(a_day, now, batch=2)).more
+        assert not (await store.prune(a_year, now, batch=100)).output_rows
+        dropped = (await drop_all(store, a_day, now))[0]
+        assert dropped <= 4
+        assert await kept(store) == {1: 100, 2: 100, 3: 100, 4: 100, 5: 0, 6: 0, 7: 100}
+        await drop_all(store, Retention(verdict_age=86_400.0), now)
+        assert sorted(await kept(store)) == [1, 2, 3, 4, 7]
+
+
 async def test_output_of_a_run_that_was_dropped_is_not_stored_again(
     settings: StoreSettings | None,
 ) -> None:

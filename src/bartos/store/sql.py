@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
-from bartos.store import retention, writing
+from bartos.store import writing
 from bartos.store.engines import Engines
 from bartos.store.migrating import bring_up, migrate, pending
 from bartos.store.port import (
@@ -30,6 +30,7 @@ from bartos.store.port import (
 )
 from bartos.store.query import run_query
 from bartos.store.reading import Reader
+from bartos.store.retention import Retainer
 from bartos.store.settings import StoreSettings
 from bartos.store.tables import event, schedule, schedule_version, spool_mark, worker
 from libbarto.clock import Clock
@@ -57,6 +58,7 @@ class SqlStore:
     def __init__(self, settings: StoreSettings) -> None:
         self._engines = Engines(settings)
         self._reader = Reader(self._engines)
+        self._retainer = Retainer(self._engines)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -298,7 +300,7 @@ class SqlStore:
     async def prune(
         self, keep: Retention, now: int, *, batch: int = 500, dry_run: bool = False
     ) -> Pruned:
-        return await retention.prune(self._engines, keep, now, batch=batch, dry_run=dry_run)
+        return await self._retainer.prune(keep, now, batch=batch, dry_run=dry_run)
 
 
 def _worker_row(row: Any) -> WorkerRow:

@@ -72,6 +72,8 @@ run = Table(
     Index("run_schedule", "schedule", "slot", "run_id"),
     Index("run_verdict", "verdict", "ended_at"),
     Index("run_slot", "slot", "run_id"),
+    # The last run and the last failure of a schedule on a worker, which are always kept.
+    Index("run_newest", "schedule_uid", "worker_uid", "verdict", "slot"),
     **_OPTIONS,
 )
 

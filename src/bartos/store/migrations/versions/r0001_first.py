@@ -112,6 +112,8 @@ def upgrade() -> None:
         "run_schedule", "run", ["schedule", "slot", "run_id"], unique=False, if_not_exists=True
     )
     op.create_index("run_slot", "run", ["slot", "run_id"], unique=False, if_not_exists=True)
+    newest = ["schedule_uid", "worker_uid", "verdict", "slot"]
+    op.create_index("run_newest", "run", newest, unique=False, if_not_exists=True)
     op.create_index("run_verdict", "run", ["verdict", "ended_at"], unique=False, if_not_exists=True)
     op.create_index(
         "run_worker", "run", ["worker", "slot", "run_id"], unique=False, if_not_exists=True
