@@ -8,6 +8,7 @@ states where it belongs. Purity is judged from the source, without running it.
 from __future__ import annotations
 
 import ast
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -184,8 +185,23 @@ def impurities(source: str) -> list[Impurity]:
     [Impurity(line=1, what='imports time')]
     """
     found = Finder()
-    found.visit(ast.parse(source))
+    found.visit(parsed(source))
     return sorted(set(found.impurities), key=lambda impurity: (impurity.line, impurity.what))
+
+
+def parsed(source: str) -> ast.Module:
+    """The syntax tree of a text.
+
+    Without the garbage collector: on Python 3.11.2, Debian 12's, `ast.parse` fails if a collection
+    amid it prints a traceback, which parses too (python/cpython#106905).
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class Finder(ast.NodeVisitor):
@@ -306,7 +322,7 @@ def shell_imports(module: str, sources: dict[str, str]) -> Iterator[Impurity]:
     values, and the core speaks them. So a name may be imported from a shell module if its own text
     there, and what that refers to, is pure.
     """
-    for node in runtime_imports(ast.parse(sources[module])):
+    for node in runtime_imports(parsed(sources[module])):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name in sources and is_shell(alias.name):
@@ -350,7 +366,7 @@ def bindings(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str 
 
 def is_value(source: str, name: str) -> bool:
     """Whether `name`, defined at the top of this text, is pure with all that it refers to there."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     definitions = dict(top_level(tree))
     outside = {
         bound

@@ -17,6 +17,7 @@ from tests.rooms import (
     is_value,
     module_name,
     modules,
+    parsed,
     room_of,
     shell_imports,
 )
@@ -74,7 +75,7 @@ def test_the_old_peer_imports_nothing_of_ours() -> None:
 def imported_modules(source: str) -> list[str]:
     """Every module that a text imports, wherever in it."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
