@@ -74,11 +74,16 @@ class Agent:
         self._events: Mailbox[WorkerInput] = Mailbox(QUEUE_EVENTS)
         self._kept: list[WorkerInput] = []
         self._stopping = False
+        self._greetings = self._greeted = 0
+        self._told: NewSet | None = None
+        self._said = ""
 
     # -- asked by others --------------------------------------------------------------------------
 
     async def tell(self, event: NewSet | Contact) -> None:
         """Something that the server said."""
+        if isinstance(event, NewSet):
+            self._told = event
         await self._events.put(event)
 
     async def stop(self) -> None:
@@ -88,10 +93,10 @@ class Agent:
 
     async def end_commands(self, timeout: float) -> None:
         """End every command (TERM, KILL after `timeout` seconds), and journal their ends."""
-        with contextlib.suppress(RunnerLost):
-            await self.runner.shutdown(timeout)
         try:
             async with asyncio.timeout(timeout + 5):
+                with contextlib.suppress(RunnerLost):
+                    await self.runner.shutdown(timeout)
                 while self.worker is not None and self.worker.runs:
                     await self.clock.sleep(0.02)
         except TimeoutError:
@@ -108,21 +113,26 @@ class Agent:
             try:
                 await self._run_once()
             except JournalError as error:
-                self.ready.clear()
-                log.error(
-                    "the journal failed; nothing starts until it works again",
-                    extra={"error": str(error)},
-                )
-            except RunnerLost as error:
-                self.ready.clear()
-                log.error("the keeper cannot be reached", extra={"error": str(error)})
+                self._say_once("the journal failed; nothing starts until it works again", error)
+            except (RunnerLost, OSError) as error:
+                self._say_once("the keeper cannot be reached, or its files not be read", error)
+            self.ready.clear()
             await self.runner.close()
             await self.clock.sleep(RETRY_S)
+
+    def _say_once(self, message: str, error: Exception) -> None:
+        """The same trouble is told once, not at each try."""
+        if str(error) != self._said:
+            self._said = str(error)
+            log.error(message, extra={"error": str(error)})
 
     async def _run_once(self) -> None:
         self.worker = worker = Worker(await self.journal.load(), self.host, self._now())
         if self._stopping:
             worker.stopping = True
+        self._greetings = self._greeted = 0
+        if self._told is not None:
+            worker.handle(self._told, self._now())
         # What an earlier connection to the keeper told is told again; what the server said is not.
         for event in self._events.take():
             if isinstance(event, NewSet | Contact | Stop):
@@ -149,6 +159,7 @@ class Agent:
         """The runner's events, into the queue; opened again where the keeper is lost."""
         while True:
             known = await self.runner.open()
+            self._greetings += 1
             await self._events.put(Opened(known))
             async for event in self.runner.events():
                 await self._events.put(event)
@@ -158,10 +169,18 @@ class Agent:
     async def _handle(self, worker: Worker, batch: Sequence[WorkerInput]) -> None:
         commits: list[Commit] = []
         for event in batch:
+            if isinstance(event, Opened) and commits:
+                # What is held back of a run is looked up there: it has to be in the journal.
+                await self._commit(worker, commits)
+                commits = []
             for effect in worker.handle(event, self._now()):
                 await self._carry_out(worker, effect, commits)
             if isinstance(event, Opened):
+                self._greeted += 1
                 self.ready.set()
+        await self._commit(worker, commits)
+
+    async def _commit(self, worker: Worker, commits: list[Commit]) -> None:
         while commits:
             claims = await self.journal.commit(merged([one.transaction for one in commits]))
             self.on_records()
@@ -176,6 +195,10 @@ class Agent:
                 case Commit():
                     commits.append(effect)
                 case Spawn(order=order):
+                    if self._greeted != self._greetings:
+                        # The keeper was greeted anew since the claim: its list, which is waiting,
+                        # settles the run (DESIGN section 7).
+                        return
                     await self.runner.spawn(order)
                     log.info(
                         "run started",
@@ -185,10 +208,13 @@ class Agent:
                     await self.runner.taken(run_id, attempt, position)
                 case Forget(run_id=run_id, attempt=attempt):
                     await self.runner.forget(run_id, attempt)
-                case Resume(run_id=run_id, attempt=attempt, position=position):
+                case Resume(run_id=run_id, attempt=attempt, position=position, lost=lost):
                     held = await self.journal.held(run_id, attempt)
-                    worker.handle(HeldBack(run_id, attempt, tuple(held)), self._now())
-                    await self.runner.resume(run_id, attempt, position)
+                    back = HeldBack(run_id, attempt, tuple(held))
+                    for follows in worker.handle(back, self._now()):
+                        await self._carry_out(worker, follows, commits)
+                    if not lost:
+                        await self.runner.resume(run_id, attempt, position)
                 case Note(level=level, message=message, facts=facts):
                     log.log(LEVELS[level], message, extra=dict(facts))
                 case _:

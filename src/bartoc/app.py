@@ -148,11 +148,12 @@ class Bartoc:
             # A journal that fails is the agent's to open again; this comes back in a minute.
             with contextlib.suppress(JournalError):
                 held = await self._journal.state()
-                seen = min(now, held.contact) if held.contact else 0
+                # The floor rises by the server's time, never by this host's word alone.
+                told = self.connection.offset_us is not None and held.contact > 0
                 await self._journal.prune(
                     self._options.keep_bytes,
                     now - round(self._options.keep * 1_000_000),
-                    seen - KEEP_CLAIMS_US,
+                    min(now, held.contact) - KEEP_CLAIMS_US if told else 0,
                 )
 
 

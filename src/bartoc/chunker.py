@@ -23,6 +23,8 @@ from libbarto.message.v2.segment import Segment, pack
 CHUNK_BYTES: Final = 32 * 1024
 SEAL_AFTER_S: Final = 0.05
 HEAD_SHARE: Final = 10
+SEGMENTS_MAX: Final = 2000
+"""Pieces of a chunk: with these a record still fits a frame."""
 
 
 class Progress(Struct):
@@ -194,7 +196,9 @@ class Chunker:
         started_at = self._frames[0].at
         pieces: list[bytes] = []
         segments: list[Segment] = []
-        while room and self._frames and self._frames[0].step == step:
+        while (
+            room and self._frames and self._frames[0].step == step and len(segments) < SEGMENTS_MAX
+        ):
             frame = self._frames.popleft()
             piece = frame.data[:room]
             if len(piece) < len(frame.data):

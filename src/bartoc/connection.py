@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, assert_never
@@ -117,7 +118,7 @@ class Connection:
             patient = False
             try:
                 transport = await self._connector.connect()
-            except (ConnectionRefused, ConnectionClosed, OSError) as error:
+            except (BartoError, OSError) as error:
                 patient = isinstance(error, ConnectionRefused)
                 self._say_once("cannot connect to the server", str(error))
             else:
@@ -131,6 +132,7 @@ class Connection:
                     self._say_once("the session with the server broke", str(error))
                 finally:
                     self.connected.clear()
+                    self.offset_us = None
                     await transport.close()
             if self._leaving:
                 return
@@ -275,7 +277,7 @@ class _Talk:
             case SetReceived(generation=generation, hash=set_hash, body=body):
                 await owner._tell(NewSet(generation, set_hash, body))
             case CleanUpAsked(before=before):
-                gone = await journal.prune(0, before)
+                gone = await journal.prune(sys.maxsize, before)
                 log.info("cleaned up what was acknowledged", extra={"records": gone})
             case OfferReceived(offer=offer):
                 answer = OfferAnswer(
@@ -314,13 +316,18 @@ class _Talk:
         if not (self.more or owner._spooled):
             return
         self.more = self._empty = owner._spooled = False
-        for lane in (Lane.STATE, Lane.OUTPUT):
+        # Output is read first, and waits until all state that was spooled before it is sent: the
+        # server keeps no output of a run whose claim it does not know.
+        output = await owner._journal.read(Lane.OUTPUT, session.sent[Lane.OUTPUT], BATCH_BYTES)
+        state = await owner._journal.read(Lane.STATE, session.sent[Lane.STATE], BATCH_BYTES)
+        for lane, found in ((Lane.STATE, state), (Lane.OUTPUT, [] if state else output)):
             if not session.may_send():
                 owner._spooled = True
                 return
-            found = await owner._journal.read(lane, session.sent[lane], BATCH_BYTES)
             if found:
                 self.more = True
+                if found[0].seq != session.sent[lane] + 1:
+                    raise ProtocolError("records were pruned while the session began; once more")
                 records = [record.data for record in found[:BATCH_RECORDS]]
                 batch = session.batch(lane, records)
                 await send_within(self._transport, batch.frame, SILENCE_S)

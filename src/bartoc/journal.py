@@ -74,7 +74,8 @@ class Transaction:
     """What one commit changes, all or nothing.
 
     `claims` come with the records that tell of them: a claim that exists already is left out, and
-    its records with it. `cursors` move schedules' last decided slots. `ended` removes open runs.
+    its records with it. `cursors` move schedules' last decided slots. `ended` removes open runs,
+    and what is held back of them.
     """
 
     claims: Sequence[tuple[Claim, Sequence[bytes]]] = ()
@@ -294,6 +295,8 @@ class MemoryJournal:
             self._held.pop(held_key, None)
         for key in transaction.ended:
             self._open.pop(key, None)
+            for held_key in [held_key for held_key in self._held if held_key[:2] == key]:
+                del self._held[held_key]
         self._contact = self._contact if transaction.contact is None else transaction.contact
         return frozenset(made)
 

@@ -119,7 +119,9 @@ class SqliteJournal:
         def guarded() -> T:
             try:
                 return work()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
+                if isinstance(error, JournalError):
+                    raise
                 self._close()
                 raise JournalError(f"{self._path}: {error}") from error
 
@@ -260,6 +262,9 @@ class SqliteJournal:
             connection.executemany(
                 "DELETE FROM held WHERE run_id = ? AND attempt = ? AND chunk_no = ?",
                 list(change.release),
+            )
+            connection.executemany(
+                "DELETE FROM held WHERE run_id = ? AND attempt = ?", list(change.ended)
             )
             connection.executemany(
                 "UPDATE claim SET open = 0, spec = x'', progress = x''"

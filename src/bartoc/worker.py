@@ -173,12 +173,13 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on with an attempt that the runner holds: look up what is held back, say `HeldBack`, then
-    have the runner tell of it from `position` on."""
+    """Go on with an attempt: look up what is held back of it, say `HeldBack`, then have the runner
+    tell of it from `position` on; not where it is `lost`, and the runner knows nothing of it."""
 
     run_id: bytes
     attempt: int
     position: int
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +291,9 @@ class Worker:
         self._waiting_runs: dict[tuple[bytes, int], OpenRun] = {
             (run.claim.run_id, run.claim.attempt): run for run in state.open_runs
         }
+        self._lost: set[tuple[bytes, int]] = set()
         self._clock_doubted_at: float | None = None
+        self._doubted_offset: int | None = None
         self._ready = False
         self._notes: list[Effect] = []
         if self.current is not None:
@@ -337,9 +340,9 @@ class Worker:
             case Contact():
                 return self._contact(now)
             case Opened(known=known):
-                return self._opened(known, now)
+                return self._opened(known)
             case HeldBack():
-                return self._held_back(event)
+                return self._held_back(event, now)
             case Committed():
                 for order in event.commit.spawns:
                     if (order.run_id, order.attempt) not in event.claims:
@@ -388,7 +391,6 @@ class Worker:
             cursors=decision.cursors,
             new_set=stored,
             newest=self.newest,
-            contact=now.wall if stored else None,
         )
         return [*effects, Commit(transaction, tuple(decision.spawns))]
 
@@ -400,13 +402,16 @@ class Worker:
             return {}
         if self._clock_doubted_at is None:
             self._clock_doubted_at = now.boottime
+            self._doubted_offset = now.offset_us
             self._note(
                 "warning",
                 "the clock reads earlier than before; nothing starts until it is put right",
                 behind_s=round((self.newest - now.wall) / 1e6, 3),
                 patience_s=CLOCK_PATIENCE_S,
             )
-        agreed = now.offset_us is not None and abs(now.offset_us) < 1_000_000
+        # The server's word counts if it was given since: a new measurement is another number.
+        told = now.offset_us is not None and now.offset_us != self._doubted_offset
+        agreed = told and abs(now.offset_us or 0) < 1_000_000
         if now.boottime - self._clock_doubted_at < CLOCK_PATIENCE_S and not agreed:
             return None
         self._clock_doubted_at = None
@@ -568,13 +573,12 @@ class Worker:
                 cursors[uid] = now.wall
         stored = StoredSet(pending.generation, pending.hash, pending.body, now.wall)
         self.current = stored
-        self.contact = now.wall
-        state.append(
+        uids = list(self.timetables)
+        state.extend(
             STATE_RECORD.encode(
-                SetApplied(
-                    generation=pending.generation, at=now.wall, schedules=list(self.timetables)
-                )
+                SetApplied(generation=pending.generation, at=now.wall, schedules=uids[i : i + 1000])
             )
+            for i in range(0, max(1, len(uids)), 1000)
         )
         self._note(
             "info",
@@ -607,11 +611,14 @@ class Worker:
         return True
 
     def _contact(self, now: Now) -> list[Effect]:
-        """The server was there: remember, but write it down once an hour at most."""
-        if now.wall - self.contact < CONTACT_EVERY_US:
+        """The server was there: remember its time, but write it down once an hour at most."""
+        if now.offset_us is None:
+            return []  # a clock that may be wrong says nothing about when that was
+        at = now.wall + now.offset_us
+        if abs(at - self.contact) < CONTACT_EVERY_US:
             return []
-        self.contact = now.wall
-        return [Commit(Transaction(contact=now.wall))]
+        self.contact = at
+        return [Commit(Transaction(contact=at))]
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -632,7 +639,7 @@ class Worker:
             progress.chunks.position,
         )
 
-    def _opened(self, known: tuple[Known, ...], now: Now) -> list[Effect]:
+    def _opened(self, known: tuple[Known, ...]) -> list[Effect]:
         """Settle what is open by what the runner holds (DESIGN section 7)."""
         self._ready = True
         for run in self.runs.values():
@@ -642,21 +649,22 @@ class Worker:
         held = {(item.run_id, item.attempt) for item in known}
         effects: list[Effect] = [Forget(*key) for key in sorted(held - set(self._waiting_runs))]
         for key, waiting in list(self._waiting_runs.items()):
-            if key in held:
-                effects.append(Resume(*key, waiting.position))
-                continue
-            del self._waiting_runs[key]
-            run = self._run_of(waiting.claim, waiting)
-            certain = waiting.claim.boot_id == self.host.boot_id and not run.announced
-            effects += self._interrupted(run, now.wall, "", certain)
+            lost = key not in held
+            effects.append(Resume(*key, waiting.position, lost))
+        self._lost = set(self._waiting_runs) - held
         return effects
 
-    def _held_back(self, event: HeldBack) -> list[Effect]:
+    def _held_back(self, event: HeldBack, now: Now) -> list[Effect]:
         key = (event.run_id, event.attempt)
         waiting = self._waiting_runs.pop(key, None)
-        if waiting is not None:
-            self.runs[key] = self._run_of(waiting.claim, waiting, event.chunks)
-        return []
+        if waiting is None:
+            return []
+        run = self._run_of(waiting.claim, waiting, event.chunks)
+        if key not in self._lost:
+            self.runs[key] = run
+            return []
+        certain = waiting.claim.boot_id == self.host.boot_id and not run.announced
+        return self._interrupted(run, now.wall, "", certain)
 
     def _step_started(self, event: StepStarted) -> list[Effect]:
         run = self.runs.get((event.run_id, event.attempt))

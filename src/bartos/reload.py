@@ -55,6 +55,7 @@ class Reloader:
         self._clock = clock
         self._changed = changed
         self._now = asyncio.Event()
+        self._waiting = False
 
     def ask(self) -> None:
         """Reload now (SIGHUP)."""
@@ -98,6 +99,7 @@ class Reloader:
     async def _reload(self, *, first: bool = False) -> None:
         try:
             await self._apply(first=first)
+            self._waiting = False
         except ConfigError as error:
             if first and not self._planner.definitions:
                 raise  # there is no last good one
@@ -107,10 +109,12 @@ class Reloader:
                 extra={"error": str(error)},
             )
         except StoreUnavailable as error:
-            log.warning(
-                "the database is away; the configuration is read again when it is back",
-                extra={"error": str(error)},
-            )
+            if not self._waiting:
+                log.warning(
+                    "the database is away; the configuration is read again when it is back",
+                    extra={"error": str(error)},
+                )
+            self._waiting = True
             await self._clock.sleep(QUIET_S)
             self._now.set()
 

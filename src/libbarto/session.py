@@ -80,12 +80,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End the connection; nothing more comes of this session. `fault` where the peer broke rules,
-    and `retry` where connecting again may help."""
+    """End the connection; nothing more comes of this session."""
 
     reason: str
-    fault: bool = False
-    code: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

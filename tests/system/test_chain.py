@@ -267,3 +267,43 @@ async def test_a_script_of_any_length_is_run_and_reported(barto: World) -> None:
     assert step.command.startswith("true\ntrue")
     assert step.command.endswith("…")
     await barto.close()
+
+
+async def test_after_an_outage_no_output_overtakes_its_claim(barto: World) -> None:
+    await barto.start_server(MINUTELY.replace('"minutely"', '"*:*:*"'))
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(seconds=5)
+    await barto.stop_server(crash=True)
+    await barto.clock.advance(minutes=10)
+    await barto.start_server()
+    await barto.clock.advance(seconds=30)
+    vader.link.cut()
+    runs = await barto.runs()
+    assert len(runs) > 600
+    assert barto.store.output("vader").count(b"tick\n") >= sum(run.complete for run in runs) > 600
+    await barto.close()
+
+
+async def test_a_set_whose_commit_failed_is_taken_on_all_the_same(barto: World) -> None:
+    await barto.start_server(MINUTELY)
+    vader = barto.add_worker("vader")
+    await barto.clock.advance(seconds=5)
+    vader.journal.fail_next = True
+    await barto.configure(SLOW)
+    await barto.clock.advance(seconds=5)
+    assert vader.agent and vader.agent.worker
+    assert vader.agent.worker.generation == 2
+    assert [t.spec.name for t in vader.agent.worker.timetables.values()] == ["slow"]
+    await barto.close()
+
+
+async def test_workers_beyond_the_pool_of_credit_are_served_too(barto: World) -> None:
+    server = await barto.start_server(MINUTELY.replace("echo tick", "echo " + "x" * 20_000))
+    server.pool.free = 0
+    for name in ("han", "leia", "luke", "lando"):
+        barto.add_worker(name)
+    await barto.clock.advance(minutes=5)
+    for name in barto.workers:
+        assert len(barto.store.output(name)) >= 4 * 20_001
+    assert server.pool.free == 0, "what was never taken is not given back"
+    await barto.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bartoc.chunker import CHUNK_BYTES, Chunker, Sealed, without_beginning
+from bartoc.chunker import CHUNK_BYTES, SEGMENTS_MAX, Chunker, Sealed, without_beginning
 from bartoc.journal import Held
 from bartoc.runner import FRAME_HEADER, Frame
 from libbarto.message.v2.record import OUTPUT_RECORD, Cut, Output
@@ -250,3 +250,12 @@ def test_what_the_tail_leaves_behind_later_is_let_go() -> None:
         released += chunker.seal(0.0, everything=True).release
     assert [number for _, _, number in released] == sorted(number for _, _, number in released)
     assert released
+
+
+def test_streams_that_take_turns_byte_by_byte_make_chunks_that_fit_a_record() -> None:
+    chunker = Chunker(RUN, 1, 10_000_000)
+    frames = [Frame(0, 1 + number % 2, number * 1000, b"x") for number in range(33_000)]
+    chunker.feed(1, frames, 0.0)
+    rows = outputs(chunker.finish(1))
+    assert sum(len(row.data) for row in rows) == 33_000
+    assert max(len(unpack(row.segments)) for row in rows) <= SEGMENTS_MAX

@@ -326,9 +326,11 @@ def test_after_two_minutes_an_earlier_clock_is_accepted_and_cursors_come_back() 
     assert len(shell.spawned()) == 1
 
 
-def test_an_earlier_clock_that_agrees_with_the_server_is_accepted_at_once() -> None:
+def test_an_earlier_clock_that_the_server_then_agrees_with_is_accepted() -> None:
     shell = Shell(state(current_set=stored(schedule()), newest=T0 + 3600 * SECOND))
     shell.handle(Tick(), 1, offset_us=20)
+    assert shell.of(ClockBack) == [], "that was measured before the clock was wrong"
+    shell.handle(Tick(), 2, offset_us=21)
     assert len(shell.of(ClockBack)) == 1
 
 
@@ -404,10 +406,11 @@ def test_a_long_reason_fits_a_record() -> None:
 
 def test_contact_with_the_server_is_written_down_once_an_hour() -> None:
     shell = Shell(state())
-    shell.handle(Contact(), 1)
-    shell.handle(Contact(), 2)
-    shell.handle(Contact(), 3602)
-    assert [t.contact for t in shell.transactions] == [T0 + SECOND, T0 + 3602 * SECOND]
+    shell.handle(Contact(), 0)
+    assert shell.transactions == [], "its time is not known yet"
+    for seconds in (1, 2, 3602):
+        shell.handle(Contact(), seconds, offset_us=5)
+    assert [t.contact for t in shell.transactions] == [T0 + SECOND + 5, T0 + 3602 * SECOND + 5]
 
 
 # -- commands -------------------------------------------------------------------------------------
@@ -617,8 +620,10 @@ def test_a_step_that_was_reported_before_the_restart_is_not_reported_again() -> 
 
 
 def settled(shell: Shell, boot: bytes) -> str:
-    worker, _ = restarted(shell, boot)
-    (commit,) = worker.handle(Opened(()), now(71))
+    worker, run = restarted(shell, boot)
+    key = run.claim.run_id, 1
+    assert worker.handle(Opened(()), now(71)) == [Resume(*key, run.position, lost=True)]
+    (commit,) = worker.handle(HeldBack(*key, ()), now(71))
     assert isinstance(commit, Commit)
     record = STATE_RECORD.decode(commit.transaction.state[0])
     assert isinstance(record, Ended)
@@ -651,3 +656,12 @@ def test_when_the_keeper_is_lost_and_found_its_runs_go_on() -> None:
     assert resume == Resume(*key, 0)
     shell.handle(HeldBack(*key, (Held(key[0], 1, 0, 1, b""),)), 61)
     assert key in shell.worker.runs
+
+
+def test_a_set_of_very_many_schedules_is_reported_in_records_that_fit() -> None:
+    shell = Shell(state())
+    many = [schedule(f"s{number}", "2001-01-01") for number in range(4500)]
+    encoded = SCHEDULE_SET.encode(ScheduleSet(schedules=many))
+    shell.handle(NewSet(1, b"h", encoded), 1)
+    told = [r.schedules for r in shell.of(SetApplied) if isinstance(r, SetApplied)]
+    assert sum(map(len, told)) == 4500

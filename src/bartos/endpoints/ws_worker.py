@@ -98,6 +98,7 @@ class WorkerLink:
         self._member: Member | None = None
         self._granted = 0
         self._unused = 0
+        self._pooled = 0
         self._push_wanted = False
         self._held = (0, b"")
 
@@ -195,7 +196,8 @@ class WorkerLink:
 
     # -- the beginning ----------------------------------------------------------------------------
 
-    async def _greet(self, hello: Hello) -> None:
+    async def _name_is_free(self, hello: Hello) -> bool:
+        """Refuse the worker where another is connected under its name."""
         other = self._hub.name_taken(hello.name, hello.uid)
         if other is not None:
             reason = (
@@ -204,6 +206,10 @@ class WorkerLink:
             )
             log.warning("a worker was refused", extra={"worker": hello.name, "reason": reason})
             await self._carry_out(self._session.refuse("name-taken", reason))
+        return other is None
+
+    async def _greet(self, hello: Hello) -> None:
+        if not await self._name_is_free(hello):
             return
         row = await self._store.worker(hello.uid)
         marks = await self._store.marks(hello.spool_id)
@@ -240,9 +246,10 @@ class WorkerLink:
                         "records of a worker are lost: it no longer holds them",
                         extra={"worker": hello.name, "lane": lane.name.lower(), "up_to": gap.seq},
                     )
-        credit = self._pool.take(INITIAL_CREDIT)
-        self._granted = credit
-        await self._carry_out(self._session.confirmed(committed, credit))
+        if committed and not await self._name_is_free(hello):
+            return  # somebody was quicker meanwhile
+        self._granted = INITIAL_CREDIT
+        await self._carry_out(self._session.confirmed(committed, INITIAL_CREDIT))
         if not committed:
             return
         self._held = (hello.generation, hello.set_hash)
@@ -305,7 +312,9 @@ class WorkerLink:
 
         def done(advanced: bool) -> None:
             self._unused -= received.size
-            self._pool.give_back(received.size)
+            back = min(self._pooled, received.size)
+            self._pooled -= back
+            self._pool.give_back(back)
             if self._closed:
                 return
             if not advanced:
@@ -321,7 +330,10 @@ class WorkerLink:
         wanted = min(CREDIT_CAP - self._granted, used * 2)
         if self._writer.away or wanted <= 0:
             return
-        given = self._pool.take(wanted)
+        base = max(0, min(wanted, INITIAL_CREDIT - self._granted))
+        extra = self._pool.take(wanted - base)
+        self._pooled += extra
+        given = base + extra
         if given:
             self._granted += given
             self._later(self._session.grant(given))
@@ -335,7 +347,9 @@ class WorkerLink:
 
     def _gone(self) -> None:
         self._closed = True
-        self._pool.give_back(max(0, self._granted))
+        back = max(0, self._pooled - self._unused)
+        self._pooled -= back
+        self._pool.give_back(back)
         self._granted = 0
         if self._member is not None:
             self._hub.leave(self._member.uid, self)
