@@ -166,6 +166,18 @@ async def test_views_for_people_answer(settings: StoreSettings, view: str) -> No
 
 
 @real
+async def test_queries_for_barto_1_find_their_columns(settings: StoreSettings) -> None:
+    async with filled(settings) as store:
+        found = await store.query(
+            "SELECT bartoc_name, cmd_name, kind, data, exit_code, success"
+            " FROM output_v1 o JOIN exit_status_v1 e ON o.cmd_uuid = e.cmd_uuid"
+            " WHERE kind = 'stdout' ORDER BY o.timestamp",
+            LIMITS,
+        )
+        assert found.rows[0] == ("web1", "backup", "stdout", b"100% \x00\xff\n", 0, 1)
+
+
+@real
 async def test_rows_and_bytes_are_bounded(settings: StoreSettings) -> None:
     async with filled(settings) as store:
         few = await store.query("SELECT * FROM run", QueryLimits(2, 100_000, 1.0))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, or_, select
+from sqlalchemy import Select, Table, and_, or_, select, union
 
 from bartos.store.engines import Engines
 from bartos.store.port import ChunkRow, RunFilter, RunRow, SlotRange, StepRow
-from bartos.store.tables import exit_status, output, run, slot_range, spool_mark
+from bartos.store.tables import (
+    exit_status,
+    output,
+    run,
+    schedule,
+    schedule_version,
+    slot_range,
+    spool_mark,
+)
 from libbarto.message.v2.record import Lane, Verdict
 
 
@@ -19,7 +28,8 @@ class Reader:
         self._engines = engines
 
     async def runs(self, wanted: RunFilter) -> list[RunRow]:
-        query = _filtered(_runs(), run, run.c.slot, run.c.slot, wanted)
+        names = await self._names(wanted.schedule)
+        query = _filtered(_runs(), run, (run.c.slot, run.c.slot), wanted, names)
         if wanted.running is not None:
             query = query.where(
                 run.c.verdict.is_(None) if wanted.running else run.c.verdict.is_not(None)
@@ -94,9 +104,9 @@ class Reader:
         ]
 
     async def ranges(self, wanted: RunFilter) -> list[SlotRange]:
-        query = _filtered(
-            select(slot_range), slot_range, slot_range.c.last_slot, slot_range.c.first_slot, wanted
-        )
+        names = await self._names(wanted.schedule)
+        slots = slot_range.c.first_slot, slot_range.c.last_slot
+        query = _filtered(select(slot_range), slot_range, slots, wanted, names)
         query = query.order_by(slot_range.c.last_slot.desc(), slot_range.c.id.desc())
         async with self._engines.read() as connection:
             rows = (await connection.execute(query.limit(wanted.limit))).all()
@@ -121,6 +131,20 @@ class Reader:
         async with self._engines.read() as connection:
             return sorted((await connection.scalars(query)).all())
 
+    async def _names(self, wanted: str | None) -> set[str]:
+        """All that a schedule of this name may be called: the part behind the slash of a name of
+        barto 1.x is a name as well. Looked up among the schedules, now and before, so that the
+        runs are found by an index."""
+        if wanted is None:
+            return set()
+        ending = wanted.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+        queries = [
+            select(table.c.name).where(table.c.name.like(f"%/{ending}", escape="\\"))
+            for table in (schedule, schedule_version)
+        ]
+        async with self._engines.read() as connection:
+            return {wanted, *(await connection.scalars(union(*queries)))}
+
     async def _run_rows(self, query: Select[Any]) -> list[RunRow]:
         async with self._engines.read() as connection:
             rows = (await connection.execute(query)).all()
@@ -138,20 +162,19 @@ def _runs() -> Select[Any]:
 
 
 def _filtered(
-    query: Select[Any], table: Table, last: Any, first: Any, wanted: RunFilter
+    query: Select[Any],
+    table: Table,
+    slots: tuple[Any, Any],
+    wanted: RunFilter,
+    names: Collection[str],
 ) -> Select[Any]:
-    """The rows of a table that a reader wants; `last` and `first` are the columns of its slots."""
+    """The rows of a table that a reader wants; `slots` are the columns of its first and last slot,
+    `names` what its schedule may be called."""
+    first, last = slots
     if wanted.worker is not None:
         query = query.where(table.c.worker == wanted.worker)
     if wanted.schedule is not None:
-        # The part behind the slash of a name of barto 1.x is a name as well.
-        ending = wanted.schedule.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-        query = query.where(
-            or_(
-                table.c.schedule == wanted.schedule,
-                table.c.schedule.like(f"%/{ending}", escape="\\"),
-            )
-        )
+        query = query.where(table.c.schedule.in_(names))
     if wanted.verdicts is not None:
         query = query.where(table.c.verdict.in_([int(verdict) for verdict in wanted.verdicts]))
     if wanted.since is not None:

@@ -28,6 +28,8 @@ def upgrade() -> None:
             "(" + " || '-' || ".join(parts) + ")" if lite else f"concat_ws('-', {', '.join(parts)})"
         )
 
+    # A chunk of one segment tells its stream (libbarto.message.v2.segment); of several, none does.
+    kinds = "WHEN '0101' THEN 'stdout' WHEN '0102' THEN 'stderr' WHEN '0103' THEN 'barto'"
     words = " ".join(f"WHEN {number} THEN '{word}'" for number, word in enumerate(VERDICTS))
     views = {
         "runs": f"""
@@ -47,7 +49,9 @@ def upgrade() -> None:
         "output_v1": f"""
             SELECT {time("output.started_at")} AS timestamp, run.worker_uid AS bartoc_uuid,
                    run.worker AS bartoc_name, output.run_id AS cmd_uuid,
-                   run.schedule AS cmd_name, 'output' AS kind, output.data AS data
+                   substr(run.schedule, instr(run.schedule, '/') + 1) AS cmd_name,
+                   CASE substr(hex(output.segments), 1, 4) {kinds} ELSE 'output' END AS kind,
+                   output.data AS data
             FROM output JOIN run ON run.run_id = output.run_id""",
         "exit_status_v1": f"""
             SELECT {time("ended_at")} AS timestamp, run_id AS cmd_uuid, exit_code, success
