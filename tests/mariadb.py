@@ -181,14 +181,22 @@ class MariaDB:
         # started in its own directory and the client there too, by a path through /proc.
         return f"/proc/{self.pid}/cwd/mysql.sock"
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        """Temporary files of its own: other servers of this host use the common place, too."""
+        path = os.pathsep.join([os.defpath, "/usr/sbin", "/sbin"])
+        return {"PATH": path, "TZ": "UTC", "TMPDIR": str(self.directory / "tmp")}
+
     def _create(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "tmp").mkdir(parents=True, exist_ok=True)
         command = [
             *(program("mariadb-install-db"), *SETTINGS, f"--datadir={self._data}"),
             *("--auth-root-authentication-method=normal", "--skip-test-db"),
             f"--user={getpass.getuser()}",
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, check=False, env=self._environment
+        )
         if done.returncode:
             raise MariaDBUnavailable(f"mariadb-install-db failed:\n{done.stdout}{done.stderr}")
         # One statement a line: that is how mariadbd reads an init file.
@@ -214,7 +222,7 @@ class MariaDB:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={"PATH": os.defpath, "TZ": "UTC"},
+                env=self._environment,
                 # Ctrl-C is for the tests; they stop it.
                 start_new_session=True,
             )
