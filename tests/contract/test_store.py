@@ -657,6 +657,9 @@ async def test_schedules_are_replaced_as_a_whole(settings: StoreSettings | None)
         changed = ScheduleRow(b"2" * 16, "renamed", '{"cmds": ["x"]}', True, 2, NOON + 1)
         await store.replace_schedules([changed], NOON + 1)
         assert await store.schedules() == [changed]
+        paused = replace(changed, enabled=False)
+        await store.replace_schedules([paused], NOON + 1)
+        assert await store.schedules() == [paused]
         await store.replace_schedules([], NOON + 2)
         assert await store.schedules() == []
 

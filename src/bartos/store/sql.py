@@ -229,10 +229,11 @@ class SqlStore:
             for old in held:
                 uid = bytes(old.uid)
                 new = wanted.get(uid)
-                if new is not None and (new.version, new.definition, new.name) == (
+                if new is not None and (new.version, new.definition, new.name, new.enabled) == (
                     old.version,
                     old.definition,
                     old.name,
+                    old.enabled,
                 ):
                     del wanted[uid]
                     continue
