@@ -42,6 +42,7 @@ from libbarto.mailbox import Mailbox
 log = logging.getLogger("bartoc")
 
 QUEUE_EVENTS: Final = 64
+GREETING_S: Final = 10.0
 RETRY_S: Final = 1.0
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -95,6 +96,11 @@ class Agent:
         """End every command (TERM, KILL after `timeout` seconds), and journal their ends."""
         try:
             async with asyncio.timeout(timeout + 5):
+                # Told to leave while it was still starting: a keeper that has not greeted may hold
+                # commands of an earlier bartoc, or be on its way up.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(GREETING_S):
+                        await self.ready.wait()
                 with contextlib.suppress(RunnerLost):
                     await self.runner.shutdown(timeout)
                 while self.worker is not None and self.worker.runs:

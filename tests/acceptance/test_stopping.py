@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.fleet import Fleet
+from tests.acceptance.fleet import Fleet, processes_of
 from tests.keepers import keeper_pid
 
 CHILD = "sleep 600 & echo $! $$; wait"
@@ -113,6 +113,16 @@ def test_a_run_whose_keeper_was_killed_is_interrupted(fleet: Fleet) -> None:
     assert "it had started" in run["reason"]
     assert alive(pids) == []
     assert fleet.run_once("after", "leia", ["true"])["verdict"] == "ok"
+
+
+def test_ctrl_c_amid_the_start_leaves_no_keeper_behind(fleet: Fleet) -> None:
+    leia = fleet.workers["leia"]
+    assert leia.ends(signal.SIGINT) == 0
+    before = len(leia.log)
+    leia.start()
+    fleet.until(lambda: "bartoc is up" in leia.log[before:], "leia is up")
+    assert leia.ends(signal.SIGINT) == 0
+    fleet.until(lambda: not processes_of(leia.state), "its keeper has left too", 5)
 
 
 def test_nothing_is_left_when_all_have_stopped(fleet: Fleet) -> None:
