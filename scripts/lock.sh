@@ -24,5 +24,11 @@ compile() {
 }
 
 compile --extra server --extra mariadb --extra dev --output-file requirements-dev.txt "$@"
-compile --extra server --extra mariadb --constraints requirements-dev.txt --output-file requirements-server.txt "$@"
-compile --constraints requirements-dev.txt --output-file requirements.txt "$@"
+
+# What users install is what was tested, but for the zones' rules: those are of the day, and the
+# tests' are of the edition that their vectors were measured with.
+tested=.cache/tested.txt
+mkdir -p .cache
+awk '/^[a-z]/ { keep = !/^tzdata==/ } keep' requirements-dev.txt >$tested
+compile --extra server --extra mariadb --constraints $tested --output-file requirements-server.txt --upgrade-package tzdata "$@"
+compile --constraints $tested --output-file requirements.txt --upgrade-package tzdata "$@"

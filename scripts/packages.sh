@@ -14,14 +14,13 @@ say() { printf '%s\n' "$*" >&2; }
 install() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
     say "installing Debian packages: $*"
-    if ! apt "$@" >/dev/null 2>&1; then # no package lists yet, or lists that are out of date
-        apt_update && apt "$@" >&2
-    fi
+    log=$(mktemp)
+    # The first try fails where package lists are missing or out of date.
+    apt install "$@" >"$log" 2>&1 || { apt update && apt install "$@"; } >"$log" 2>&1 || cat "$log" >&2
+    rm -f "$log"
 }
 
-apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"; }
-
-apt_update() { apt-get -qq -o DPkg::Lock::Timeout=300 update >&2; }
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"; }
 
 has_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
