@@ -57,7 +57,8 @@ def cleanup(given: Given, *, older_than: str | None, yes: bool, dry_run: bool) -
     row = _clean(given, age, dry_run=dry_run)
     if given.for_people:
         would = "would be" if dry_run else "were"
-        asked = f"{many(row['workers'], 'worker')} {would} asked to clean up, too"
+        workers = many(row["workers"], "worker")
+        asked = f"{'would ask' if dry_run else 'asked'} {workers} to clean up, too"
         given.write([f"{_counts(row)} {would} dropped; {asked}"])
     else:
         given.emit(Listing((), [row], list(row)))
