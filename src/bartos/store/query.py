@@ -21,7 +21,7 @@ from typing import Any, Final
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bartos.store.engines import Engines
+from bartos.store.engines import ACCESS_DENIED, Engines
 from bartos.store.port import QueryLimits, QueryResult
 from bartos.store.settings import SqliteSettings
 from libbarto.errors import StoreUnavailable, UserError, marked
@@ -29,6 +29,13 @@ from libbarto.errors import StoreUnavailable, UserError, marked
 SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_schema", "sqlite_temp_master"})
 CELL_MAX: Final = 1_000_000
 """Bytes that one value may have, whatever an expression makes of it."""
+
+PATTERN_MAX: Final = 500
+"""Bytes of a pattern of LIKE or GLOB, whose work is the product of both lengths."""
+
+GRACE_S: Final = 0.6
+"""How long after its time a query may still be stopped in order. A single call of a function may
+heed neither SQLite's progress handler nor MariaDB's KILL: it is answered for without it."""
 
 READABLE: Final = frozenset(
     {
@@ -44,8 +51,9 @@ INTERRUPTED, STATEMENT_TIME = 1317, 1969
 _TOKEN: Final = re.compile(
     r"""
     (?P<blank>\s+)
-  | (?P<comment>--[^\n]*|\#[^\n]*|/\*(?!!|M!).*?\*/)
+  | (?P<comment>--(?=[ \t\n\r\f\v]|\Z)[^\n]*|\#[^\n]*|/\*(?!!|M!).*?\*/)
   | (?P<executable>/\*M?!)
+  | (?P<minuses>--)
   | (?P<string>'(?:[^'\\]|''|\\.)*')
   | (?P<quoted>"(?:[^"\\]|""|\\.)*"|`(?:[^`]|``)*`|\[[^\]]*\])
   | (?P<word>[^\W\d][\w$]*)
@@ -63,6 +71,7 @@ _FORBIDDEN: Final = {
     "LOAD_FILE": "a query reads no file",
     "GET_LOCK": "a query takes no lock",
     "RELEASE_LOCK": "a query takes no lock",
+    "RELEASE_ALL_LOCKS": "a query takes no lock",
     "SLEEP": "a query does not wait",
     "BENCHMARK": "a query does not wait",
     "MASTER_POS_WAIT": "a query does not wait",
@@ -74,12 +83,16 @@ _FORBIDDEN: Final = {
     "UPDATE": "a query only reads",
     "DELETE": "a query only reads",
     "INSERT": "a query only reads",
-    "REPLACE_INTO": "a query only reads",
     "SHARE": "a query takes no lock",
     "ATTACH": "a query opens no other file",
     "PRAGMA": "a query only reads",
     "HANDLER": "a query only reads",
 }
+_OF_EXPLAIN: Final = frozenset(
+    {"EXPLAIN", "EXTENDED", "PARTITIONS", "FORMAT", "=", "JSON", "TRADITIONAL", "QUERY", "PLAN"}
+)
+"""What may stand between EXPLAIN and its SELECT."""
+
 _SYSTEM: Final = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
 _ALLOWED_ACTIONS: Final = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -119,12 +132,19 @@ def checked(sql: str) -> str:
     first = words[0]
     if first.text.upper() not in {"SELECT", "WITH", "EXPLAIN", "VALUES"}:
         raise refuse("a query begins with SELECT (or WITH, or EXPLAIN)", first)
-    for before, token in zip([None, *words], words, strict=False):
+    if first.text.upper() == "EXPLAIN":
+        asked = next((token for token in words if token.text.upper() not in _OF_EXPLAIN), first)
+        if asked.text.upper() not in {"SELECT", "WITH"}:
+            raise refuse("EXPLAIN is for a SELECT", asked)
+    for before, token, after in zip([None, *words], words, [*words[1:], None], strict=False):
         upper = token.text.upper()
         if token.text == ";":
             raise refuse("one statement is wanted, not several", token)
         if token.kind == "executable":
             raise refuse("a comment that MariaDB would execute", token)
+        if token.kind == "minuses":
+            # A comment to SQLite; to MariaDB a minus, and then it would run what looks left out.
+            raise refuse("-- begins a comment only with a blank behind it", token)
         if token.kind in {"assign", "variable"}:
             raise refuse("a query uses no variables", token)
         if token.kind == "sign" and token.text in "'\"`\0":
@@ -132,8 +152,11 @@ def checked(sql: str) -> str:
         if token.kind == "word" and upper in _FORBIDDEN:
             raise refuse(_FORBIDDEN[upper], token)
         name = token.text.strip('`"[]').lower()
-        follows_dot = before is not None and before.text == "."
-        if token.kind in {"word", "quoted"} and name in _SYSTEM and not follows_dot:
+        called = after is not None and after.text == "("
+        if token.kind == "quoted" and called and name.upper() in _FORBIDDEN:
+            raise refuse(_FORBIDDEN[name.upper()], token)
+        a_column = before is not None and before.text == "." and (not after or after.text != ".")
+        if token.kind in {"word", "quoted"} and name in _SYSTEM and not a_column:
             raise refuse("a query reads barto's own tables only", token)
     return sql[:end]
 
@@ -152,7 +175,10 @@ async def run_query(engines: Engines, sql: str, limits: QueryLimits) -> QueryRes
 async def _on_sqlite(settings: SqliteSettings, sql: str, limits: QueryLimits) -> QueryResult:
     gone = threading.Event()
     try:
-        return await asyncio.to_thread(_ask_sqlite, settings, sql, limits, gone)
+        async with asyncio.timeout(limits.seconds + GRACE_S):
+            return await asyncio.to_thread(_ask_sqlite, settings, sql, limits, gone)
+    except TimeoutError as error:
+        raise _too_long(limits) from error
     finally:
         gone.set()  # whoever asked has left: the progress handler ends it
 
@@ -166,7 +192,8 @@ def _ask_sqlite(
     except sqlite3.Error as error:
         raise StoreUnavailable(str(error)) from error
     with contextlib.closing(connection):
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(limits.bytes, CELL_MAX))
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, CELL_MAX)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_MAX)
         connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 100_000)
         connection.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -211,12 +238,22 @@ async def _on_mariadb(engines: Engines, sql: str, limits: QueryLimits) -> QueryR
     async with engines.lone() as connection:
         number = (await connection.exec_driver_sql("SELECT CONNECTION_ID()")).scalar_one()
         await connection.exec_driver_sql(f"SET SESSION max_statement_time = {limits.seconds:.3f}")
+        # Quotes are to end there where `checked` saw them end.
+        await connection.exec_driver_sql(
+            "SET SESSION sql_mode = REPLACE(REPLACE(@@SESSION.sql_mode,"
+            " 'NO_BACKSLASH_ESCAPES', ''), 'ANSI_QUOTES', '')"
+        )
         await connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
         await connection.commit()  # the next statement begins a transaction that only reads
         watchdog = asyncio.create_task(_kill_after(engines, number, limits.seconds))
         try:
-            return await _stream(connection, sql, limits)
+            async with asyncio.timeout(limits.seconds + GRACE_S):
+                return await _stream(connection, sql, limits)
+        except TimeoutError as error:
+            raise _too_long(limits) from error
         except MySQLError as error:
+            if error.args[0] in ACCESS_DENIED:
+                raise UserError(f"the database says: {error.args[-1]}") from error
             judged = engines.judged(error)
             if judged is not error and not watchdog.done():
                 raise judged from error
@@ -233,12 +270,17 @@ async def _on_mariadb(engines: Engines, sql: str, limits: QueryLimits) -> QueryR
 
 async def _stream(connection: AsyncConnection, sql: str, limits: QueryLimits) -> QueryResult:
     """Row by row, on the driver itself: by its other ways it would first take in all there are,
-    and take percent signs for placeholders."""
+    and take percent signs for placeholders.
+
+    The driver always lets a text hold several statements, of which one could end the transaction
+    that only reads. EXECUTE IMMEDIATE takes one and no more, whatever `checked` made of it.
+    """
     from asyncmy.cursors import SSCursor
 
     driver: Any = (await connection.get_raw_connection()).driver_connection
     cursor = driver.cursor(SSCursor)
-    await cursor.execute(sql)
+    text = sql.encode().hex()
+    await cursor.execute(f"EXECUTE IMMEDIATE CONVERT(0x{text} USING utf8mb4)")
     kept = _Kept(limits)
     columns = tuple(item[0] for item in cursor.description or ())
     while columns and (row := await cursor.fetchone()) is not None:

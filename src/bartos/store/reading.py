@@ -43,6 +43,8 @@ class Reader:
         return await self._run_rows(query)
 
     async def runs_like(self, prefix: str, limit: int = 3) -> list[RunRow]:
+        if len(prefix) > 32 or not set(prefix) <= set("0123456789abcdef"):
+            return []  # no id begins so
         low = bytes.fromhex(prefix.ljust(32, "0"))
         high = bytes.fromhex(prefix.ljust(32, "f"))
         query = _runs().where(run.c.run_id.between(low, high)).order_by(run.c.run_id).limit(limit)
