@@ -425,6 +425,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\n")
         return INTERRUPTED
+    except OSError as error:
+        sys.stderr.write(safe_lines(f"{program}: cannot write: {error.strerror or error}\n"))
+        return ERROR
     return ended if isinstance(ended, int) else 0
 
 

@@ -65,8 +65,8 @@ class Settings(Common):
     )
     stop_timeout: Duration = Field(
         default=30.0,
-        description="how long commands have to end by themselves after `bartoc stop` or Ctrl-C; "
-        "then TERM, then KILL",
+        description="how long commands have to end after TERM, when `bartoc stop` or Ctrl-C ends "
+        "them; then KILL",
     )
     spool: Spool = Field(default=Spool(), description="what is kept for a restored server")
 

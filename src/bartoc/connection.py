@@ -138,7 +138,7 @@ class Connection:
                 return
             delay = self._backoff.delay(failures, self._rng)
             failures += 1
-            if await self._left_within(max(delay, PATIENT_RETRY_S / 2) if patient else delay):
+            if await self._left_within(max(delay, PATIENT_RETRY_S) if patient else delay):
                 return
 
     async def _left_within(self, seconds: float) -> bool:
@@ -263,7 +263,7 @@ class _Talk:
                 await self.carry_out(session.epoch_stored(held.epoch))
             case RefusedBy(code=code, reason=reason):
                 self.patient = True
-                log.error("the server refused this worker", extra={"code": code, "reason": reason})
+                owner._say_once(f"the server refused this worker ({code})", reason)
             case ForkFound(reason=reason):
                 self.patient = True
                 log.error(

@@ -182,20 +182,25 @@ def init(
 
     Example: bartos init --listen 0.0.0.0
     """
-    from bartos.config import main_file
+    from bartos.config import load_settings
     from bartos.init import LOOPBACK, Paths, ensure_initialised, report
+    from bartos.listening import check_address
     from libbarto.clock import SystemClock
-    from libbarto.places import places
 
     given = _given(context, config)
+    wanted = {"listen": listen, "port": port}
+    flags = {**given.flags, **{key: value for key, value in wanted.items() if value is not None}}
+    loaded = load_settings(given.config, flags=flags)  # what is no address or port is told here
+    if listen is not None:
+        check_address(listen)
     state_dir = given.flags.get("state_dir")
-    state = Path(str(state_dir)) if state_dir else places("bartos", os.environ).state
     made = ensure_initialised(
-        Paths(main_file(given.config), state),
+        Paths(loaded.path, loaded.settings.state_dir or loaded.places.state),
         SystemClock().now(),
         secrets.token_bytes,
         listen=listen,
         port=port,
+        state_dir=None if state_dir is None else str(Path(str(state_dir)).absolute()),
     )
     typer.echo(report(made, listen=listen or LOOPBACK, named=given.config is not None))
 
@@ -298,7 +303,7 @@ def reload(
     Example: bartos reload --yes
     """
     from bartos.app import CONFIRMATION, StateLock
-    from bartos.config import load_settings
+    from bartos.config import check_files, load_settings
 
     given = _given(context, config)
     loaded = load_settings(given.config, flags=given.flags)
@@ -307,6 +312,10 @@ def reload(
     if pid is None:
         typer.echo(f"bartos: no server runs on {state}", err=True)
         raise typer.Exit(3)
+    report = check_files(path=given.config)
+    if report.faults:
+        typer.echo(str(report), err=True)
+        raise typer.Exit(2)
     if yes:
         (state / CONFIRMATION).touch(mode=0o600)
     os.kill(pid, signal.SIGHUP)

@@ -119,7 +119,8 @@ class View:
         verdict = Verdict(record.verdict)
         self.verdicts[verdict] += 1
         took = (record.ended_at - (record.started_at or record.ended_at)) / 1e6
-        hidden = self._shown.pop(record.run_id, 0) - LINES_SHOWN
+        printed = sum(total.lines for total in record.totals)
+        hidden = printed - min(self._shown.pop(record.run_id, 0), LINES_SHOWN)
         more = f", {hidden} more lines stored" if hidden > 0 else ""
         text = f"{verdict.word.replace('_', ' ')} after {took:.1f} s"
         text += f": {record.reason}" if record.reason else ""

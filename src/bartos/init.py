@@ -119,12 +119,14 @@ def ensure_initialised(
     host: Host | None = None,
     listen: str | None = None,
     port: int | None = None,
+    state_dir: str | None = None,
     write_config: bool = True,
 ) -> Initialised:
     """Make what is missing: bartos.toml, keys, CA, certificate; renew the certificate if due.
 
     `now` is in microseconds. `listen` and `port` are to stand in bartos.toml; where a person has
-    written that file, they are advice. With `write_config` false the file is left alone.
+    written that file, they are advice. `state_dir` is written into a new file. With `write_config`
+    false the file is left alone.
 
     Raises `ConfigError` where something cannot be written or read.
     """
@@ -132,7 +134,7 @@ def ensure_initialised(
     created: list[Path] = []
     advice: tuple[str, ...] = ()
     if write_config:
-        made, advice = _write_config(paths.config, host.timezone, listen, port)
+        made, advice = _write_config(paths.config, host.timezone, listen, port, state_dir)
         created += [paths.config] if made else []
     _make_directory(paths.state)
     signing = _secret_file(paths.signing_key, lambda: random_bytes(32), created)
@@ -211,7 +213,9 @@ def _certificates(
 # -- the file -------------------------------------------------------------------------------------
 
 
-def config_text(timezone: str, listen: str = LOOPBACK, port: int = DEFAULT_PORT) -> str:
+def config_text(
+    timezone: str, listen: str = LOOPBACK, port: int = DEFAULT_PORT, state_dir: str | None = None
+) -> str:
     """The commented bartos.toml of a new server."""
 
     def setting(key: str, value: object, default: object) -> str:
@@ -220,6 +224,12 @@ def config_text(timezone: str, listen: str = LOOPBACK, port: int = DEFAULT_PORT)
 
     address = setting("listen", listen, LOOPBACK)
     number = setting("port", port, DEFAULT_PORT)
+    state = ""
+    if state_dir is not None:
+        state = f"""
+# Keys, certificates and the embedded database.
+state_dir = {toml_text(state_dir)}
+"""
     return f"""\
 # What bartos does, and when. Every key: docs/reference/bartos.toml.md, docs/reference/schedule.md.
 # A key that is commented out shows its default. After a change: `bartos check`.
@@ -230,7 +240,7 @@ timezone = {toml_text(timezone)}
 # Who can reach this server: "127.0.0.1" is this host alone, "0.0.0.0" every network.
 {address}
 {number}
-
+{state}
 # How long things are kept. A schedule's last run and last failure always stay.
 # retain = {{ output = "90d", verdicts = "400d", total = "10GiB" }}
 
@@ -257,11 +267,13 @@ timezone = {toml_text(timezone)}
 
 
 def _write_config(
-    path: Path, timezone: str, listen: str | None, port: int | None
+    path: Path, timezone: str, listen: str | None, port: int | None, state_dir: str | None
 ) -> tuple[bool, tuple[str, ...]]:
     """Write bartos.toml if it is not there, or is still as it was written here."""
     text = read_text(path)
-    wanted = config_text(timezone, listen or LOOPBACK, DEFAULT_PORT if port is None else port)
+    wanted = config_text(
+        timezone, listen or LOOPBACK, DEFAULT_PORT if port is None else port, state_dir
+    )
     if text is None:
         _make_directory(path.parent, mode=0o755)
         try:
@@ -281,17 +293,18 @@ def _write_config(
     new_port = now_port if port is None else port
     if (new_listen, new_port) == (now_listen, now_port):
         return False, ()
-    zone = data.get("timezone")
+    zone, state = data.get("timezone"), data.get("state_dir")
     if (
         isinstance(zone, str)
         and isinstance(now_listen, str)
         and isinstance(now_port, int)
         and isinstance(new_listen, str)
         and isinstance(new_port, int)
-        and text == config_text(zone, now_listen, now_port)
+        and (state is None or isinstance(state, str))
+        and text == config_text(zone, now_listen, now_port, state)
     ):
         # Nobody has touched it since: it is still ours to change.
-        _replace(path, config_text(zone, new_listen, new_port))
+        _replace(path, config_text(zone, new_listen, new_port, state))
         return True, ()
     lines = [
         f"{key} = {toml_text(new)}"

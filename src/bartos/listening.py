@@ -24,6 +24,14 @@ BACKLOG: Final = 1024
 HANDSHAKE_S: Final = 10
 
 
+def check_address(host: str) -> None:
+    """Raises `ConfigError` for what is neither an address nor a name of this host."""
+    try:
+        socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ConfigError(f'listen = "{host}": no such address ({error.strerror})') from error
+
+
 def bind_network(host: str, port: int) -> socket.socket:
     """A listening TCP socket. Raises `ConfigError` where the address cannot be had."""
     try:

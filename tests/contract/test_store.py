@@ -355,7 +355,7 @@ async def test_output_is_cut_to_the_byte(
         assert (marker.chunk_no, marker.offset) == (1, 2)
         assert [s.stream for s in unpack(marker.segments)] == [Stream.MARKER]
         assert marker.data == (
-            f"[barto: {to_offset - 2} bytes in {expected_lines} lines left out]\n".encode()
+            f"\n[barto: {to_offset - 2} bytes in {expected_lines} lines left out]\n".encode()
         )
         assert b"".join(row.data for row in rows if row.chunk_no != 1) == b"ab" + whole[to_offset:]
         for row in rows[2:]:

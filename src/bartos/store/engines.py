@@ -31,6 +31,7 @@ NO_DATABASE: Final = 1049
 AWAY: Final = frozenset({1040, 1053, 1129, 1130, 1203, 1290, 1836, 2002, 2003, 2006, 2013, 2014})
 """Errors of MariaDB that mean "not now": too many connections, shutting down, read-only, gone."""
 
+SQLITE_DAMAGED: Final = ("not a database", "malformed")
 SQLITE_AWAY: Final = ("locked", "disk i/o", "unable to open", "full", "readonly", "closed")
 
 
@@ -169,6 +170,12 @@ class Engines:
             return ConfigError(
                 f"{self.settings.described}: {text}. The account needs all rights on its database: "
                 "see docs/howto/mariadb.md"
+            )
+        if self.sqlite and any(word in text.lower() for word in SQLITE_DAMAGED):
+            return ConfigError(
+                f"the database {self.settings.described} is damaged ({text}): put a copy in its "
+                "place (barto.db.before-… beside it is from before a migration), or move it away; "
+                "workers then send again what they still hold"
             )
         if isinstance(error, OSError | exc.InterfaceError) or code in AWAY:
             return StoreUnavailable(text)

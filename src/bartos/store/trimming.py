@@ -25,9 +25,10 @@ def marker_text(size: int, lines: int) -> bytes:
     """What stands between head and tail of output that exceeded `output_max`.
 
     >>> marker_text(1234567, 890)
-    b'[barto: 1,234,567 bytes in 890 lines left out]\\n'
+    b'\\n[barto: 1,234,567 bytes in 890 lines left out]\\n'
     """
-    return f"[barto: {size:,} bytes in {lines:,} lines left out]\n".encode()
+    # A line of its own, though the head may end anywhere.
+    return f"\n[barto: {size:,} bytes in {lines:,} lines left out]\n".encode()
 
 
 def slots_until(first: int, last: int, count: int, now: int) -> int:
