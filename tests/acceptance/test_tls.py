@@ -306,7 +306,8 @@ def test_files_that_cannot_be_used_are_named(
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o277])
-def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+def umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    """A umask, with the test's directory made before: 0277 would leave nothing to write into."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
