@@ -26,7 +26,7 @@ class Tally:
     """What is known about all tests so far, from pytest's own reports."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    skipped: list[str] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)  # names, by reason
     broken: list[str] = field(default_factory=list)
 
     def read(self, report: Path) -> None:
@@ -41,7 +41,7 @@ class Tally:
             outcome, reason = outcome_of(case)
             self.counts[outcome] += 1
             if outcome == "skipped":
-                self.skipped.append(f"{name}: {reason}")
+                self.skipped.setdefault(reason, []).append(name)
 
     def faults(self, nothing_may_be_skipped: bool) -> Iterator[str]:
         """Each reason why this is not a pass."""
@@ -50,7 +50,7 @@ class Tally:
             if self.counts[outcome]:
                 yield f"{self.counts[outcome]} {outcome}"
         if self.skipped and nothing_may_be_skipped:
-            yield f"{len(self.skipped)} skipped, and nothing may be skipped here (CI is set)"
+            yield f"{self.counts['skipped']} skipped, and nothing may be skipped here (CI is set)"
         if not self.counts["passed"]:
             yield "no test ran"
 
@@ -94,8 +94,9 @@ def run(arguments: list[str], nothing_may_be_skipped: bool) -> int:
             tally.read(report)
             if code not in (0, 1):
                 tally.broken.append(f"pytest ended with {code} (tests that run {name})")
-    for line in tally.skipped:
-        print(f"skipped: {line}")
+    for reason, names in tally.skipped.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        print(f"skipped: {reason}\n    {', '.join(names[:3])}{more}")
     faults = list(tally.faults(nothing_may_be_skipped))
     for fault in faults:
         print(f"not passed: {fault}")
