@@ -98,7 +98,9 @@ async def test_migrations_go_down_and_up_again_with_data(settings: StoreSettings
     assert await on(settings, difference) == []
 
 
-async def test_servers_that_start_together_migrate_once(settings: StoreSettings) -> None:
+async def test_servers_that_start_together_migrate_once(mariadb: MariaDB) -> None:
+    """On MariaDB: a SQLite file is one server's alone, by the lock of its state directory."""
+    settings = fresh_database(mariadb)
     done = await asyncio.gather(*(migrate(settings) for _ in range(3)))
     assert sorted(len(steps) for steps in done) == [0, 0, 2]
     assert await on(settings, difference) == []
