@@ -47,6 +47,7 @@ coverage: $(READY) ## write lcov.info; every branch of the core is covered by un
 	@$(BIN)/python scripts/measure_coverage.py
 
 bench: $(READY) ## what is claimed about speed, measured
+	@scripts/packages.sh mariadb
 	@for file in bench/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
 lock: $(READY) ## pin the dependencies anew (UPGRADE=1 for the newest that fit)
