@@ -48,7 +48,6 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self.away = False
-        self.committed = 0
         self.on_return: Callable[[], None] = lambda: None
         self.on_commit: Callable[[Batch], None] = lambda _: None
 
@@ -106,6 +105,5 @@ class Writer:
             self.on_return()
         for submitted, advanced in zip(group, results, strict=True):
             if advanced:
-                self.committed += len(submitted.batch.records)
                 self.on_commit(submitted.batch)
             submitted.done(advanced)
