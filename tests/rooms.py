@@ -36,6 +36,7 @@ ROOMS: dict[str, Room] = {
     # They are data of a release, not state of the host, so the calendar may call it.
     "libbarto.realtime.zones": Room.SHELL,
     "libbarto.schedule": Room.CORE,
+    "libbarto.timing": Room.CORE,
     "libbarto.identity": Room.CORE,
     "libbarto.envelope": Room.CORE,
     "libbarto.session": Room.CORE,

@@ -126,6 +126,9 @@ def test_the_variants_keep_their_numbers() -> None:
             "Ended",
             "Decided",
             "ClockBack",
+            "Waiting",
+            "OfferRefused",
+            "Notice",
         ],
         "OutputRecord": ["Output", "Cut"],
     }

@@ -14,14 +14,14 @@ from typing import Final, assert_never
 
 from bartos.hub import Hub, Member
 from bartos.planning import Planner
-from bartos.store.port import Batch, DeadLetter, EpochClaim, Mark, Record, Store
+from bartos.store.port import Batch, DeadLetter, EpochClaim, Mark, Store
 from bartos.writer import Submitted, Writer
 from libbarto.clock import Clock
 from libbarto.envelope import SigningKey
 from libbarto.errors import ConfigError, ConnectionClosed, ProtocolError, StoreUnavailable
 from libbarto.mailbox import Mailbox, receive_into
 from libbarto.message.v2 import server as wire
-from libbarto.message.v2.record import Lane
+from libbarto.message.v2.record import Lane, Record
 from libbarto.message.v2.worker import Hello
 from libbarto.session import (
     INITIAL_CREDIT,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bartos.store.port import DeadLetter, Record
+from bartos.store.port import DeadLetter
 from libbarto.errors import CodecError
 from libbarto.message.v2.record import (
     OUTPUT_RECORD,
@@ -18,6 +18,7 @@ from libbarto.message.v2.record import (
     Decided,
     Ended,
     Output,
+    Record,
     Started,
     Status,
     Verdict,

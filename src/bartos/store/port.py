@@ -13,22 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from libbarto.identity import NO_TAG
-from libbarto.message.v2.record import (
-    Claimed,
-    ClockBack,
-    Cut,
-    Decided,
-    Ended,
-    Lane,
-    Output,
-    SetApplied,
-    Started,
-    Status,
-    Verdict,
-)
-
-Record = SetApplied | Claimed | Started | Status | Ended | Decided | ClockBack | Output | Cut
-
+from libbarto.message.v2.record import Lane, Record, Verdict
 
 FAILURES: Final = (Verdict.FAILED, Verdict.TIMED_OUT, Verdict.INTERRUPTED, Verdict.LOST)
 """The verdicts of runs that someone should look at."""

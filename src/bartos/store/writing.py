@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartos.store.checking import raw, refusal, run_of
 from bartos.store.engines import Conflict, Engines, described
-from bartos.store.port import Batch, ChunkRow, DeadLetter, Record
+from bartos.store.port import Batch, ChunkRow, DeadLetter
 from bartos.store.tables import (
     dead_letter,
     event,
@@ -37,6 +37,7 @@ from libbarto.message.v2.record import (
     Ended,
     Lane,
     Output,
+    Record,
     SetApplied,
     Started,
     Status,

@@ -60,11 +60,19 @@ class Stream(enum.IntEnum):
 
 
 class SetApplied(Extensible):
-    """The worker took on the set `generation` at `at`: its slots count strictly after that."""
+    """The worker took on the set `generation` at `at`: its slots count strictly after that.
+
+    `schedules` are those in the set; `timings[i]` tells when `schedules[i]` is due, as the hash of
+    its trigger (`libbarto.timing.timing_hash`), so that its slots can be counted without asking.
+    `since[i]` is the instant after which its slots count: `at`, or an earlier one where the
+    schedule was in the set before with the same trigger.
+    """
 
     generation: U64
     at: I64
     schedules: list[Id] = []
+    timings: list[bytes] = []
+    since: list[I64] = []
 
 
 class Claimed(Extensible):
@@ -85,6 +93,45 @@ class Claimed(Extensible):
     cause: bytes = b""
     boot_id: Id = bytes(16)
     clock_offset_us: I64 | None = None
+    offer: U64 = 0
+    """The number of the offer that this claim takes up, 0 where the worker decided by itself."""
+
+
+class Waiting(Extensible):
+    """An attempt is to start later, and is not claimed yet: it has no verdict so far.
+
+    `why` is `catch_up`, `queue`, `worker_full`, `retry` or `follow`; `due` the earliest instant of
+    its start, `until` the last, where there is one. `attempt` is above 1 for a retry.
+    """
+
+    run_id: Id
+    attempt: U16 = 1
+    kind: U8
+    schedule_uid: Id
+    schedule: str
+    slot: I64
+    cause: bytes = b""
+    why: str
+    at: I64
+    due: I64
+    until: I64 | None = None
+
+
+class OfferRefused(Extensible):
+    """Every offer of this start up to `number` is refused, for good: it was not claimed here, and
+    will not be under any of these numbers."""
+
+    run_id: Id
+    number: U64
+    reason: str = ""
+
+
+class Notice(Extensible):
+    """Something about the worker that an operator should know: `kind` is a stable word."""
+
+    kind: str
+    at: I64
+    text: str
 
 
 class Status(Extensible):
@@ -145,6 +192,10 @@ class Decided(Extensible):
     count: U64
     verdict: U8
     reason: str = ""
+    run_id: Id | None = None
+    kind: U8 = 0
+    cause: bytes = b""
+    """With `run_id`: this one occurrence, a follow-up or an order; else slots of the calendar."""
 
 
 class Started(Extensible):
@@ -163,7 +214,16 @@ class ClockBack(Extensible):
 
 
 StateRecord = Annotated[
-    SetApplied | Claimed | Started | Status | Ended | Decided | ClockBack,
+    SetApplied
+    | Claimed
+    | Started
+    | Status
+    | Ended
+    | Decided
+    | ClockBack
+    | Waiting
+    | OfferRefused
+    | Notice,
     Variants(extensible=True),
 ]
 
@@ -194,7 +254,8 @@ class Cut(Extensible):
     chunk that straddles `to_offset`, if any, loses its beginning. The chunk number `chunk_no` was
     kept free for the marker that says so. `lines` are the line breaks left out, or None where
     `to_offset` lies within chunks that were sent: then whoever stores them counts, from the
-    `first_line` of what remains.
+    `first_line` of what remains. `reason` is empty where `output_max` is the cause, else says
+    what was: output that was lost on the worker is marked in the same way.
     """
 
     run_id: Id
@@ -206,12 +267,24 @@ class Cut(Extensible):
     first_line: U64
     lines: U64 | None = None
     at: I64
+    reason: str = ""
 
 
 OutputRecord = Annotated[Output | Cut, Variants(extensible=True)]
 
 Record: TypeAlias = (
-    SetApplied | Claimed | Started | Status | Ended | Decided | ClockBack | Output | Cut
+    SetApplied
+    | Claimed
+    | Started
+    | Status
+    | Ended
+    | Decided
+    | ClockBack
+    | Waiting
+    | OfferRefused
+    | Notice
+    | Output
+    | Cut
 )
 """Any record, of either lane."""
 

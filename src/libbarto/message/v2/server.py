@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from libbarto.codec import I64, U8, U32, U64, V2, Codec, Extensible, Id, Variants, codec
+from libbarto.codec import I64, U8, U16, U32, U64, V2, Codec, Extensible, Id, Variants, codec
 from libbarto.message.v2.link import Closing, Heartbeat
 
 
@@ -13,6 +13,13 @@ class Mark(Extensible):
 
     seq: U64 = 0
     tag: bytes = bytes(8)
+
+
+class Asked(Extensible):
+    """What became of an old offer? Answered by a state record: the claim, or `OfferRefused`."""
+
+    run_id: Id
+    number: U64
 
 
 class Welcome(Extensible):
@@ -25,6 +32,7 @@ class Welcome(Extensible):
     version: str = ""
     minor: U32 = 0
     now: I64 = 0
+    offers: list[Asked] = []
 
 
 class Doubt(Extensible):
@@ -82,7 +90,15 @@ class CleanUp(Extensible):
 
 
 class Offer(Extensible):
-    """A start that is not in the worker's set: a schedule it holds, at `slot`, for `cause`."""
+    """A start that the worker does not make by itself: it claims it, or refuses it for good.
+
+    `spec` is the encoded `Schedule`, whole, so that it starts whatever the worker's set holds.
+    `number` counts the offers of this start, from 1; an order to named workers has one alone. It
+    is void `valid_us` of the worker's CLOCK_BOOTTIME after it came in. `until` is the last instant
+    at which it may start. The signature is Ed25519 over the netstrings of "offer", the session's
+    nonce, the worker's uid, the run's id, the number in decimal, and the SHA-256 of the whole
+    encoded message with an empty signature. A spec that fits no frame is refused by the server.
+    """
 
     request: Id
     run_id: Id
@@ -91,6 +107,23 @@ class Offer(Extensible):
     slot: I64
     cause: bytes = b""
     number: U64 = 1
+    attempt: U16 = 1
+    spec: bytes = b""
+    valid_us: U64 = 10_000_000
+    until: I64 | None = None
+    signature: bytes = b""
+
+
+class Cancel(Extensible):
+    """End a run, or a start that waits: TERM, then KILL, the whole tree; who asked, for `reason`.
+
+    Signed as `Offer` is, with "cancel" for "offer" and 0 for the number.
+    """
+
+    request: Id
+    run_id: Id
+    reason: str = ""
+    signature: bytes = b""
 
 
 ToWorker = Annotated[
@@ -104,7 +137,8 @@ ToWorker = Annotated[
     | Heartbeat
     | CleanUp
     | Offer
-    | Closing,
+    | Closing
+    | Cancel,
     Variants(extensible=True),
 ]
 

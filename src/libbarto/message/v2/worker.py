@@ -77,7 +77,8 @@ class Batch(Extensible):
 
 
 class OfferAnswer(Extensible):
-    """What became of an order: received; its claim or refusal follows as a state record."""
+    """What was heard: an `Offer` came in (its claim or refusal follows as a state record), or a
+    `Cancel` found something to end (`accepted`), or nothing (`reason`)."""
 
     request: Id
     accepted: bool
