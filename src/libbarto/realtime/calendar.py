@@ -59,6 +59,16 @@ class Realtime:
     def __repr__(self) -> str:
         return f"Realtime.parse({str(self)!r})"
 
+    def describe(self) -> str:
+        """What it says in English, short and exactly true; other words for every other meaning.
+
+        >>> Realtime.parse("*:R/15").describe()
+        'every 15 minutes at a phase of its own'
+        """
+        from libbarto.realtime import words  # for those who show it, not for those who fire by it
+
+        return words.describe(self.parts)
+
     @property
     def zone(self) -> str | None:
         """The name of the expression's own zone, or None where that is left to the caller."""
