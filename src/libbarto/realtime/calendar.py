@@ -5,24 +5,19 @@ Instants are ints here, microseconds since 1970 in UTC, except where a name says
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Final
 
-from libbarto.identity import netstrings
 from libbarto.realtime import changes, zones
-from libbarto.realtime.changes import BOTH, FIRST, SYSTEMD, Passes
+from libbarto.realtime.changes import SYSTEMD, Passes
+from libbarto.realtime.drawing import draw
 from libbarto.realtime.grammar import Parts, format_parts, parse
 from libbarto.realtime.search import DAY_US, Search
 from libbarto.realtime.units import DAY, DAY_FROM_END, UNITS, Field, Item, Random, Unit
 from libbarto.realtime.zones import EPOCH, SECOND_US, Zone
-
-DRAWN_BYTES: Final = 8
-"""How much of the hash a draw of `R` reads."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -180,10 +175,8 @@ class Realtime:
         parts = self.parts
         if self.has_random:
             raise ValueError(f"'{self}' has R, which is drawn by bind(seed) before it elapses")
-        hour = parts.hour
-        repeats = hour is None or any(isinstance(item, Item) and item.step for item in hour)
         home = None if parts.zone is None else zones.load(parts.zone)
-        ready = (Search(parts), BOTH if repeats else FIRST, home)
+        ready = (Search(parts), changes.automatic(parts), home)
         object.__setattr__(self, "_ready", ready)
         return ready
 
@@ -192,9 +185,8 @@ def _drawn(value: Field, unit: Unit, seed: bytes, text: bytes) -> Field:
     """A field with `R` drawn, for the calendar whose normalised form is `text`."""
     if not isinstance(value, Random):
         return value
-    digest = hashlib.sha256(netstrings(seed, text, unit.name.encode())).digest()
     low, high, step = value
-    drawn = low + int.from_bytes(digest[:DRAWN_BYTES], "big") % (high - low + 1)
+    drawn = low + draw(seed, text, unit.name, high - low + 1)
     last = unit.high // unit.scale
     if step == 0 or drawn + step > last:
         return (Item(drawn * unit.scale),)

@@ -12,7 +12,9 @@ import enum
 from bisect import bisect_right
 from typing import Final, TypeAlias
 
+from libbarto.realtime.grammar import Parts
 from libbarto.realtime.search import DAY_US, NEVER, Search
+from libbarto.realtime.units import Item
 from libbarto.realtime.zones import Zone
 
 
@@ -82,20 +84,44 @@ def after(
         wall = edges[place] - 1
 
 
-def before(search: Search, zone: Zone, instant: int) -> Elapse | None:
-    """The last elapse strictly before `instant` (microseconds), or None: first passes only."""
+def before(
+    search: Search, zone: Zone, instant: int, passes: Passes = FIRST, gap_runs: bool = False
+) -> Elapse | None:
+    """The last elapse strictly before `instant` (microseconds), or None.
+
+    What elapses is the same whatever the instant is: `FIRST_UNLESS_INSIDE` counts as `FIRST`.
+    """
     offsets, edges = zone.offsets, zone.edges
     period = bisect_right(zone.starts, instant)
     wall = instant + offsets[period]
     inside = bisect_right(edges, wall)
-    if inside & 1 and period > inside >> 1:
-        wall = edges[inside]  # every first pass lies before every second one
+    first_alone = -1  # the change of which only the first pass lies before `instant`
+    if inside & 1:
+        first_alone = inside >> 1
+        if period > first_alone:
+            if passes is BOTH:
+                found = search.before(*divmod(wall, DAY_US))
+                if found >= edges[inside - 1]:
+                    return found, period, True
+            wall = edges[inside]  # every first pass lies before every second one
     while True:
         found = search.before(*divmod(wall, DAY_US))
         if found < 0:
             return None
         place = bisect_right(edges, found)
         change = place >> 1
-        if not place & 1 or offsets[change] > offsets[change + 1]:
+        if not place & 1:
             return found, change, False
+        if offsets[change] > offsets[change + 1]:
+            second = passes is BOTH and change != first_alone
+            return found, change + second, second
+        if gap_runs and zone.starts[change] < instant:
+            return edges[place], change + 1, False
         wall = edges[place - 1]
+
+
+def automatic(parts: Parts) -> Passes:
+    """The passes of `dst_repeat = "auto"`: both where the hour is `*`, a range or a repetition."""
+    hour = parts.hour
+    repeats = hour is None or any(isinstance(item, Item) and item.step for item in hour)
+    return BOTH if repeats else FIRST

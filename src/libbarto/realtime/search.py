@@ -97,15 +97,15 @@ class Search:
         "_first_second",
         "_last_second",
         "_live",
-        "_minutes",
         "_month_days",
         "_months",
-        "_ranges",
         "_seconds",
         "_weekdays",
         "_years",
         "first",
         "last",
+        "minutes",
+        "ranges",
     )
 
     def __init__(self, parts: Parts) -> None:
@@ -128,25 +128,27 @@ class Search:
         self._live: int | None = None
 
         hours, minutes = _mask(parts.hour, HOUR), _mask(parts.minute, MINUTE)
-        self._minutes = sum(minutes << (60 * hour) for hour in range(24) if hours >> hour & 1)
+        self.minutes = sum(minutes << (60 * hour) for hour in range(24) if hours >> hour & 1)
+        """The minutes of a day that match, 00:00 the lowest bit."""
         assert parts.second is not None
         assert not isinstance(parts.second, Random)
-        self._ranges = tuple(item_values(item, SECOND) for item in parts.second)
+        self.ranges = tuple(item_values(item, SECOND) for item in parts.second)
+        """The microseconds of a minute that match; they may overlap."""
         self._seconds: Sequence[int] | None
-        if len(self._ranges) == 1 and len(self._ranges[0]) > 60:
-            self._seconds = self._ranges[0]
-        elif sum(map(len, self._ranges)) <= MOST_SECONDS:
-            self._seconds = tuple(sorted(set().union(*self._ranges)))
+        if len(self.ranges) == 1 and len(self.ranges[0]) > 60:
+            self._seconds = self.ranges[0]
+        elif sum(map(len, self.ranges)) <= MOST_SECONDS:
+            self._seconds = tuple(sorted(set().union(*self.ranges)))
         else:
             self._seconds = None
 
-        self._first_second = min(values[0] for values in self._ranges)
-        self._last_second = max(values[-1] for values in self._ranges)
+        self._first_second = min(values[0] for values in self.ranges)
+        self._last_second = max(values[-1] for values in self.ranges)
 
-        minute = (self._minutes & -self._minutes).bit_length() - 1
+        minute = (self.minutes & -self.minutes).bit_length() - 1
         self.first = minute * MINUTE_US + self._first_second
         """The first time of day that matches."""
-        minute = self._minutes.bit_length() - 1
+        minute = self.minutes.bit_length() - 1
         self.last = minute * MINUTE_US + self._last_second
         """The last time of day that matches."""
 
@@ -198,7 +200,7 @@ class Search:
             days >>= day - YEAR_STARTS[year]
             if days & 1 and time < self.last:
                 minute, rest = divmod(time, MINUTE_US)
-                minutes = self._minutes >> minute
+                minutes = self.minutes >> minute
                 if minutes & 1 and rest < self._last_second:
                     seconds = self._seconds
                     if seconds is None:
@@ -242,7 +244,7 @@ class Search:
     def _time_before(self, time: int) -> int:
         """The last time of day strictly before `time`, which lies after the first one."""
         minute, rest = divmod(time, MINUTE_US)
-        minutes = self._minutes & ((2 << minute) - 1)
+        minutes = self.minutes & ((2 << minute) - 1)
         if minutes >> minute & 1:
             if rest > self._first_second:
                 return time - rest + self._second_before(rest)
@@ -252,11 +254,9 @@ class Search:
     def _second_after(self, rest: int) -> int:
         """The first second of a minute strictly after `rest`, which lies before the last one."""
         return min(
-            values[at]
-            for values in self._ranges
-            if (at := bisect_right(values, rest)) < len(values)
+            values[at] for values in self.ranges if (at := bisect_right(values, rest)) < len(values)
         )
 
     def _second_before(self, rest: int) -> int:
         """The last second of a minute strictly before `rest`, which lies after the first one."""
-        return max(values[at - 1] for values in self._ranges if (at := bisect_left(values, rest)))
+        return max(values[at - 1] for values in self.ranges if (at := bisect_left(values, rest)))
