@@ -52,7 +52,7 @@ class Process:
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.command = list(command)
         self.log_file = log
-        self._environment = dict(environment)
+        self.variables = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -61,7 +61,7 @@ class Process:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command,
-                env=self._environment,
+                env=self.variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

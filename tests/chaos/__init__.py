@@ -1,0 +1,1 @@
+"""Real processes, real faults, and a checker that believes none of them: `make chaos`."""

@@ -1,0 +1,746 @@
+"""Did barto keep its promise in a chaos run? A pure function from a history to a judgement.
+
+The invariants, by their numbers in the report:
+
+    I1   a planned start begins at most once: by its id, and without looking at ids
+    I2   every planned start has exactly one line in the database; "ran" where it began, and only
+         there; skipped and missed only where an overlap, a pause or a fault explains it
+    I3   the outcome is the command's own; interrupted only where something of it was killed
+    I4   nothing begins before its slot, by its worker's clock
+    I5   starts are on time where no fault is
+    I6   what was printed is there once, whole and in order
+    I7   nothing begins that was not planned
+    I8   what a worker was told to be safe is in the database
+    I9   a verdict does not change
+    I10  nothing begins after its schedule was removed or paused, and the worker knew
+    I11  a minute after the last fault everything is told and stored
+    I12  no process is left
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from tests.chaos.behaviour import Behaviour, behaviour, printed
+from tests.chaos.history import (
+    EVERYONE,
+    Applied,
+    Chunk,
+    Claimed,
+    ClockBack,
+    Decided,
+    Definition,
+    Ended,
+    Fault,
+    FaultKind,
+    History,
+    Journal,
+    Mark,
+    Range,
+    Run,
+)
+from tests.chaos.intervals import Interval, Intervals, intervals, kept_ahead
+
+SECOND: Final = 1_000_000
+SHARE: Final = 0.85
+"""Of the planned starts, how many have to run at least."""
+LATE_P99_US: Final = 1 * SECOND
+CONVERGED_US: Final = 60 * SECOND
+START_WITHIN_US: Final = 30 * SECOND
+CATCH_UP_US: Final = 3600 * SECOND
+RECOVERY_US: Final = 6 * SECOND
+"""What a program takes from its start until it does its work, on a busy host."""
+CLOCK_PATIENCE_US: Final = 125 * SECOND
+"""How long a worker may wait for a clock that was set back."""
+OVERLAP_US: Final = 300_000
+"""What lies between a command's own last word and the end that its worker sees."""
+
+RAN: Final = frozenset({"ok", "failed", "timed_out", "cancelled"})
+DID_NOT_RUN: Final = frozenset({"skipped", "missed", "lost"})
+DID_NOT_START: Final = "did not start"
+
+TOUCHES_STARTS: Final = frozenset(
+    {
+        FaultKind.BARTOC_KILL,
+        FaultKind.BARTOC_STOP,
+        FaultKind.BARTOC_RESTART,
+        FaultKind.KEEPER_KILL,
+        FaultKind.KEEPER_STOP,
+        FaultKind.BOTH_KILL,
+        FaultKind.CLOCK_STEP,
+        FaultKind.DISK_FULL,
+        FaultKind.HOST_STALL,
+    }
+)
+"""What may keep a worker from starting something. No fault of the link, the server or the store is
+among them: workers fire by themselves."""
+
+INTERRUPTS: Final = TOUCHES_STARTS - {FaultKind.HOST_STALL}
+"""What may cost a run its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken, and where."""
+
+    invariant: str
+    text: str
+    schedule: str = ""
+    worker: str = ""
+    slot: int = 0
+    run: str = ""
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What the checker found."""
+
+    seed: str
+    occurrences: int = 0
+    ran: int = 0
+    faults: int = 0
+    lost: int = 0
+    twice: int = 0
+    early: int = 0
+    corrupt: int = 0
+    missing: int = 0
+    gaps: int = 0
+    interrupted: int = 0
+    explained: int = 0
+    late_p50_us: int = 0
+    late_p99_us: int = 0
+    converged_us: int | None = None
+    verdicts: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.violations
+
+    def line(self) -> str:
+        """The one line."""
+        converged = "never" if self.converged_us is None else f"{self.converged_us / 1e6:.0f}s"
+        return (
+            f"seed={self.seed} occurrences={self.occurrences} faults={self.faults}"
+            f" lost={self.lost} twice={self.twice} early={self.early} corrupt={self.corrupt}"
+            f" missing={self.missing} gaps={self.gaps} interrupted={self.interrupted}"
+            f" (explained={self.explained}) late_p99={self.late_p99_us / 1000:.0f}ms"
+            f" converged={converged}"
+        )
+
+
+def check(history: History) -> Judgement:
+    """Judge a history."""
+    return _Check(history).judge()
+
+
+class _Check:
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.frame = history.frame
+        self.found = Judgement(seed=history.frame.seed)
+        self.definitions = {one.name: one for one in history.definitions}
+        self.by_uid = {one.uid: one for one in history.definitions}
+        self.journals = {one.worker: one for one in history.journals}
+        self.kept = {one.worker: kept_ahead(one.told) for one in history.journals}
+        self.runs = {one.run: one for one in history.runs}
+        self.faults_of: dict[str, list[Fault]] = defaultdict(list)
+        for fault in history.faults:
+            for target in fault.targets:
+                self.faults_of[target].append(fault)
+
+    def judge(self) -> Judgement:
+        self.found.faults = sum(
+            fault.kind is not FaultKind.HOST_STALL for fault in self.history.faults
+        )
+        self.at_most_once()
+        self.every_slot_has_its_line()
+        self.outcomes_are_true()
+        self.never_early()
+        self.on_time()
+        self.output_is_whole()
+        self.nothing_unplanned()
+        self.acknowledged_is_stored()
+        self.verdicts_stay()
+        self.pauses_hold()
+        self.converged()
+        return self.found
+
+    def broken(
+        self,
+        invariant: str,
+        text: str,
+        of: Mark | Run | Range | Claimed | None = None,
+        *,
+        schedule: str = "",
+        worker: str = "",
+        slot: int = 0,
+    ) -> None:
+        """Note a violation; `of` is what it is about."""
+        run = ""
+        if of is not None:
+            schedule = schedule or of.schedule
+            slot = slot or (of.first if isinstance(of, Range) else of.slot)
+            worker = worker or ("" if isinstance(of, Claimed) else of.worker)
+            run = "" if isinstance(of, Range) else of.run
+        self.found.violations.append(Violation(invariant, text, schedule, worker, slot, run))
+
+    # -- what is looked up ------------------------------------------------------------------------
+
+    @cached_property
+    def begins(self) -> dict[tuple[str, int], list[Mark]]:
+        """B marks by (run, attempt)."""
+        return self._marks("B")
+
+    @cached_property
+    def ends(self) -> dict[tuple[str, int], list[Mark]]:
+        """E marks by (run, attempt)."""
+        return self._marks("E")
+
+    def _marks(self, what: str) -> dict[tuple[str, int], list[Mark]]:
+        found: dict[tuple[str, int], list[Mark]] = defaultdict(list)
+        for mark in self.history.marks:
+            if mark.what == what:
+                found[mark.run, mark.attempt].append(mark)
+        return found
+
+    @cached_property
+    def intervals(self) -> dict[str, Intervals]:
+        """By worker, then by schedule's uid."""
+        return {one.worker: intervals(one.told, self.frame.ended) for one in self.history.journals}
+
+    @cached_property
+    def alive(self) -> dict[tuple[str, str], list[tuple[int, int]]]:
+        """From when to when a run of a schedule went on, on a worker, by (schedule, worker)."""
+        found: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        for run in self.history.runs:
+            until = self.frame.ended if run.ended_at is None else run.ended_at
+            found[run.schedule, run.worker].append((run.claimed_at, until))
+        return {key: sorted(spans) for key, spans in found.items()}
+
+    def touching(
+        self, worker: str, begin: int, end: int, kinds: frozenset[FaultKind]
+    ) -> Iterator[Fault]:
+        """The faults of these kinds that reach into a time of a worker."""
+        for fault in (*self.faults_of[worker], *self.faults_of[EVERYONE]):
+            if fault.kind in kinds:
+                low, high = span(fault)
+                if low <= end and begin <= high:
+                    yield fault
+
+    def touched(self, worker: str, begin: int, end: int) -> bool:
+        return any(self.touching(worker, begin, end, TOUCHES_STARTS))
+
+    # -- I1 ---------------------------------------------------------------------------------------
+
+    def at_most_once(self) -> None:
+        for marks in self.begins.values():
+            for again in marks[1:]:
+                self.found.twice += 1
+                self.broken("I1", f"attempt {again.attempt} began {len(marks)} times", again)
+        first: dict[tuple[str, str, int], str] = {}
+        for mark in self.history.marks:
+            run = self.runs.get(mark.run)
+            if mark.what == "B" and (run is None or run.kind == "calendar"):
+                known = first.setdefault((mark.schedule, mark.worker, mark.slot), mark.run)
+                if known != mark.run:
+                    self.found.twice += 1
+                    self.broken("I1", f"the slot began as the run {known} already", mark)
+        self._blind()
+
+    def _blind(self) -> None:
+        """Without a look at the ids: each first beginning takes a slot of its own, the earliest
+        that is due and not too old, of those that the database says have begun."""
+        targets: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for run in self.history.runs:
+            if run.verdict in RAN or run.verdict is None or self._may_have_started(run):
+                targets[run.schedule, run.worker].append(run.slot)
+        begun: dict[tuple[str, str], list[Mark]] = defaultdict(list)
+        for mark in self.history.marks:
+            if mark.what == "B" and mark.attempt == 1:
+                begun[mark.schedule, mark.worker].append(mark)
+        for key, marks in begun.items():
+            shift = self._latest_shift(key[1])
+            for mark in unmatched(
+                targets.get(key, ()), sorted(marks, key=lambda one: one.at), shift, CATCH_UP_US
+            ):
+                self.found.twice += 1
+                self.broken("I1", "began, and no slot is left that it could be", mark)
+
+    def _latest_shift(self, worker: str) -> int:
+        return max((fault.shift for fault in self.faults_of[worker]), default=0)
+
+    @staticmethod
+    def _may_have_started(run: Run) -> bool:
+        return run.verdict == "interrupted" and DID_NOT_START not in run.reason
+
+    # -- I2 ---------------------------------------------------------------------------------------
+
+    def every_slot_has_its_line(self) -> None:
+        lines: dict[tuple[str, str], dict[int, list[Run | Range]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for run in self.history.runs:
+            if run.kind == "calendar":
+                lines[run.schedule, run.worker][run.slot].append(run)
+        for one in self.history.ranges:
+            definition = self.definitions.get(one.schedule)
+            if definition is None:
+                continue
+            slots = Interval(one.first - 1, one.last).slots(definition.period)
+            if len(slots) != one.count:
+                text = f"a range says {one.count} slots, and has {len(slots)}"
+                self.broken("I2", text, one)
+            for slot in slots:
+                lines[one.schedule, one.worker][slot].append(one)
+        for worker, by_uid in self.intervals.items():
+            for uid, found in by_uid.items():
+                if uid in self.by_uid:
+                    definition = self.by_uid[uid]
+                    for interval in found:
+                        self._tiles(definition, worker, interval, lines[definition.name, worker])
+        for marks in self.begins.values():
+            mark = marks[0]
+            run_ = self.runs.get(mark.run)
+            if run_ is None:
+                self.found.lost += 1
+                self.broken("I2", "it began, and the database has no line of it", mark)
+        share = self.found.ran / self.found.occurrences if self.found.occurrences else 0.0
+        if share < SHARE:
+            self.broken("I2", f"only {share:.1%} of the planned starts ran")
+        if self.found.occurrences < self.frame.asked:
+            self.broken(
+                "I2", f"only {self.found.occurrences} planned starts, {self.frame.asked} were asked"
+            )
+
+    def _tiles(
+        self,
+        definition: Definition,
+        worker: str,
+        interval: Interval,
+        lines: dict[int, list[Run | Range]],
+    ) -> None:
+        for slot in interval.slots(definition.period):
+            where = {"schedule": definition.name, "worker": worker, "slot": slot}
+            counts = self.frame.began <= slot <= self.frame.ended
+            self.found.occurrences += counts
+            found = lines.get(slot, [])
+            if not found:
+                self.found.lost += 1
+                self.broken("I2", "a planned start has no line in the database", **where)  # type: ignore[arg-type]
+                continue
+            if len(found) > 1:
+                what = ", ".join(str(one.verdict) for one in found)
+                self.broken("I2", f"a planned start has {len(found)} lines: {what}", found[0])
+            line = found[0]
+            if isinstance(line, Run):
+                self.found.ran += counts and line.verdict in RAN
+                self.found.verdicts[line.verdict or "running"] += 1
+            else:
+                self.found.verdicts[line.verdict] += 1
+                self._not_run_is_explained(line, slot, definition)
+
+    def _not_run_is_explained(self, line: Range, slot: int, definition: Definition) -> None:
+        where = {"schedule": line.schedule, "worker": line.worker, "slot": slot}
+        paused = any(
+            hold.schedule == line.schedule and hold.began <= slot + SECOND
+            for hold in self.history.holds
+        )
+        if line.verdict == "skipped" and "paused" in line.reason:
+            explained = paused
+        elif line.verdict == "skipped" and "overlap" in line.reason:
+            explained = self._was_alive(line, slot, definition)
+        elif line.verdict == "skipped" and "disabled" in line.reason:
+            explained = True  # its interval ends where it was removed: only what had waited is so
+        else:
+            explained = line.verdict in {"missed", "skipped"} and self.touched(
+                line.worker, slot, slot + SECOND
+            )
+        if not explained:
+            text = f"{line.verdict} ({line.reason}), and nothing explains it"
+            self.broken("I2", text, **where)  # type: ignore[arg-type]
+        elif not self.found.faults and not paused:
+            text = f"{line.verdict} ({line.reason}), though there was no fault"
+            self.broken("I2", text, **where)  # type: ignore[arg-type]
+
+    def _was_alive(self, line: Range, slot: int, definition: Definition) -> bool:
+        """Did a run of the schedule go on there when the slot was decided, or, with a queue of one,
+        was a newer one waiting?"""
+        until = max(line.decided_at, slot)
+        if definition.overlap == "queue":
+            until += CATCH_UP_US
+        return any(
+            begin <= until and slot <= end + OVERLAP_US
+            for begin, end in self.alive.get((line.schedule, line.worker), ())
+        )
+
+    # -- I3 ---------------------------------------------------------------------------------------
+
+    def outcomes_are_true(self) -> None:
+        for run in self.history.runs:
+            definition = self.definitions.get(run.schedule)
+            if definition is None:
+                continue
+            key = (run.run, run.attempt)
+            begun, ended = self.begins.get(key), self.ends.get(key)
+            if run.verdict is None:
+                self.broken("I11", "its end is not in the database", run)
+            elif run.verdict == "interrupted":
+                self._interrupted(run, begun)
+            elif run.verdict in DID_NOT_RUN:
+                if begun:
+                    self.broken("I2", f"{run.verdict}, yet it began", run)
+            elif not begun:
+                self.broken("I2", f"{run.verdict}, yet it never began", run)
+            elif run.verdict in {"ok", "failed"}:
+                self._as_the_command_did(run, definition, ended)
+        kills = sum(
+            self._alive_at(fault) for fault in self.history.faults if fault.kind in INTERRUPTS
+        )
+        if self.found.interrupted > kills:
+            text = f"{self.found.interrupted} interrupted, {kills} were alive at a kill"
+            self.broken("I3", text)
+
+    def _interrupted(self, run: Run, begun: list[Mark] | None) -> None:
+        self.found.interrupted += 1
+        if begun and DID_NOT_START in run.reason:
+            self.broken("I3", "told as not started, yet it began", run)
+        until = self.frame.ended if run.ended_at is None else run.ended_at
+        shift = max(self._latest_shift(run.worker), 0)
+        if any(self.touching(run.worker, run.claimed_at - shift, until, INTERRUPTS)):
+            self.found.explained += 1
+        else:
+            self.broken("I3", f"interrupted ({run.reason}), and nothing explains it", run)
+
+    def _alive_at(self, fault: Fault) -> int:
+        """How many runs of its targets were claimed and not over while a fault was there."""
+        low, high = span(fault)
+        return sum(
+            (run.worker in fault.targets or EVERYONE in fault.targets)
+            and run.claimed_at <= high
+            and (run.ended_at is None or low <= run.ended_at)
+            for run in self.history.runs
+        )
+
+    def _as_the_command_did(
+        self, run: Run, definition: Definition, ended: list[Mark] | None
+    ) -> None:
+        if not ended:
+            self.broken("I3", f"{run.verdict}, yet it never came to its end", run)
+            return
+        does = self.behaviour(run, definition)
+        verdict = "ok" if does.exit_code == 0 else "failed"
+        told = (run.verdict, run.exit_code, run.signal)
+        if told != (verdict, does.exit_code, does.signal):
+            text = f"told as {told}, it was {(verdict, does.exit_code, does.signal)}"
+            self.broken("I3", text, run)
+
+    def behaviour(self, run: Run, definition: Definition) -> Behaviour:
+        return behaviour(self.frame.seed, run.run, run.attempt, definition.longest_ms)
+
+    # -- I4, I5 -----------------------------------------------------------------------------------
+
+    def never_early(self) -> None:
+        for mark in self.history.marks:
+            if mark.what == "B" and mark.at + self._shift(mark.worker, mark.at) < mark.slot:
+                self.found.early += 1
+                early = (mark.slot - mark.at) / 1000
+                self.broken("I4", f"it began {early:.3f} ms before its slot", mark)
+
+    def _shift(self, worker: str, at: int) -> int:
+        """How far a worker's clock was ahead of the host's; the larger where it was being set."""
+        return max(
+            (
+                fault.shift
+                for fault in self.faults_of[worker]
+                if fault.shift and fault.began - SECOND <= at <= fault.ended + SECOND
+            ),
+            default=0,
+        )
+
+    def on_time(self) -> None:
+        late = sorted(
+            mark.at - mark.slot
+            for mark in self.history.marks
+            if mark.what == "B"
+            and mark.attempt == 1
+            and self._is_calendars(mark)
+            and not self.touched(mark.worker, mark.slot - SECOND, mark.at)
+        )
+        if late:
+            self.found.late_p50_us = late[len(late) // 2]
+            self.found.late_p99_us = late[min(len(late) - 1, len(late) * 99 // 100)]
+        if self.found.late_p99_us > LATE_P99_US:
+            text = f"outside faults one start in a hundred is {self.found.late_p99_us} us late"
+            self.broken("I5", text)
+
+    def _is_calendars(self, mark: Mark) -> bool:
+        run = self.runs.get(mark.run)
+        definition = self.definitions.get(mark.schedule)
+        return (
+            run is not None
+            and run.kind == "calendar"
+            and definition is not None
+            and definition.overlap != "queue"
+        )
+
+    # -- I6 ---------------------------------------------------------------------------------------
+
+    def output_is_whole(self) -> None:
+        chunks: dict[tuple[str, int], list[Chunk]] = defaultdict(list)
+        for chunk in self.history.chunks:
+            chunks[chunk.run, chunk.attempt].append(chunk)
+        for run in self.history.runs:
+            definition = self.definitions.get(run.schedule)
+            if definition is None or run.verdict is None or run.verdict in DID_NOT_RUN:
+                continue
+            if not run.complete:
+                self.broken("I11", "its output is not complete", run)
+            mine = sorted(chunks.get((run.run, run.attempt), ()), key=lambda one: one.number)
+            self._output(run, self.behaviour(run, definition), mine)
+
+    def _output(self, run: Run, does: Behaviour, chunks: list[Chunk]) -> None:
+        streams = {1: b"", 2: b""}
+        markers = 0
+        position = 0
+        for number, chunk in enumerate(chunks):
+            if chunk.number != number or chunk.offset != position:
+                text = f"chunk {chunk.number} at {chunk.offset}, expected {number} at {position}"
+                if not markers:
+                    self.broken("I6", text, run)
+            for stream, data in chunk.pieces:
+                if stream in streams:
+                    streams[stream] += data
+                    position += len(data)
+                else:
+                    markers += 1
+            if markers:
+                position = chunk.offset + sum(len(data) for s, data in chunk.pieces if s in streams)
+        if markers or run.cut_bytes:
+            self.found.gaps += 1
+            if not any(
+                self.touching(
+                    run.worker,
+                    run.claimed_at,
+                    self.frame.ended if run.ended_at is None else run.ended_at,
+                    frozenset({FaultKind.DISK_FULL}),
+                )
+            ):
+                self.broken("I6", "output is missing, and no disk was full", run)
+            return
+        if run.verdict in {"ok", "failed"}:
+            told = (run.bytes_out, run.bytes_err)
+            if told != (len(streams[1]), len(streams[2])):
+                text = f"{told} bytes are told, {len(streams[1]), len(streams[2])} are there"
+                self.broken("I6", text, run)
+        whole = run.verdict in {"ok", "failed"}
+        for stream, data in streams.items():
+            self._lines(run, stream, data, does.lines(stream), whole)
+
+    def _lines(self, run: Run, stream: int, data: bytes, count: int, whole: bool) -> None:
+        expected = printed(run.run, run.attempt, stream, count)
+        if data == expected:
+            return
+        if not whole and expected.startswith(data):
+            return
+        theirs, ours = data.splitlines(keepends=True), expected.splitlines(keepends=True)
+        missing = Counter(ours) - Counter(theirs)
+        corrupt = Counter(theirs) - Counter(ours)
+        if not whole:
+            missing.clear()
+        self.found.missing += missing.total()
+        self.found.corrupt += max(corrupt.total(), 0 if missing else 1)
+        self.broken(
+            "I6",
+            f"stream {stream}: {missing.total()} lines are missing, {corrupt.total()} are not its"
+            f" own or come twice (of {count})",
+            run,
+        )
+
+    # -- I7, I10 ----------------------------------------------------------------------------------
+
+    def nothing_unplanned(self) -> None:
+        orders = {order.run for order in self.history.orders}
+        claims = {
+            journal.worker: {
+                (record.run, record.attempt)
+                for record in journal.told
+                if isinstance(record, Claimed)
+            }
+            for journal in self.history.journals
+        }
+        for marks in self.begins.values():
+            mark = marks[0]
+            definition = self.definitions.get(mark.schedule)
+            if definition is None:
+                self.broken("I7", "it began, and no such schedule was ever planned", mark)
+                continue
+            run = self.runs.get(mark.run)
+            if run is not None and run.kind != "calendar":
+                if run.kind in {"manual", "exec"} and mark.run not in orders:
+                    self.broken("I7", "it began by hand, and nobody had asked", mark)
+                continue
+            if mark.slot % definition.period:
+                self.broken("I7", "it began at an instant at which it is never due", mark)
+                continue
+            known = claims.get(mark.worker)
+            if known is not None and (mark.run, mark.attempt) not in known:
+                self.broken("I7", "it began, and its worker's journal has no claim of it", mark)
+            if mark.worker in self.intervals and not self._was_planned(mark, definition):
+                self.broken("I10", "it began, and was not in force on its worker then", mark)
+
+    def _was_planned(self, mark: Mark, definition: Definition) -> bool:
+        found = self.intervals[mark.worker].get(definition.uid, ())
+        return any(mark.slot in interval for interval in found) or (
+            mark.run in self.kept[mark.worker]
+        )
+
+    def pauses_hold(self) -> None:
+        """Under no generation in which a schedule is paused does a slot of it begin. The generation
+        is taken on at a moment; slots up to it belong to the one before."""
+        for hold in self.history.holds:
+            for worker, (first, until) in hold.generations.items():
+                journal = self.journals.get(worker)
+                if journal is None:
+                    continue
+                span_ = _in_force(journal, first, until, self.frame.ended)
+                for mark in self.history.marks:
+                    if (
+                        mark.what == "B"
+                        and mark.worker == worker
+                        and mark.schedule == hold.schedule
+                        and span_ is not None
+                        and mark.slot in span_
+                        and self._is_calendars(mark)
+                    ):
+                        self.broken("I10", "it began, though its schedule was paused", mark)
+
+    # -- I8, I9 -----------------------------------------------------------------------------------
+
+    def acknowledged_is_stored(self) -> None:
+        ranges = defaultdict(list)
+        for one in self.history.ranges:
+            ranges[one.worker, one.schedule].append(one)
+        for journal in self.history.journals:
+            for record in journal.told:
+                match record:
+                    case Claimed():
+                        run = self.runs.get(record.run)
+                        if run is None or run.attempt < record.attempt:
+                            self.broken(
+                                "I8", "its claim is not in the database", record,
+                                worker=journal.worker,
+                            )  # fmt: skip
+                    case Ended():
+                        self._end_is_stored(record, journal.worker)
+                    case Decided():
+                        self._range_is_stored(
+                            record, journal, ranges[journal.worker, record.schedule]
+                        )
+
+    def _end_is_stored(self, record: Ended, worker: str) -> None:
+        run = self.runs.get(record.run)
+        if run is None or run.attempt > record.attempt:
+            return  # the claim is missing, which is told; or another attempt has followed
+        if record.final and run.verdict != record.verdict:
+            text = f"the worker told {record.verdict}, the database has {run.verdict}"
+            self.broken("I8", text, run)
+
+    def _range_is_stored(self, record: Decided, journal: Journal, stored: list[Range]) -> None:
+        definition = self.definitions.get(record.schedule)
+        backs = min(
+            (told.now for told in journal.told if isinstance(told, ClockBack)),
+            default=None,
+        )
+        if definition is None or (backs is not None and record.last > backs):
+            return  # it may have been cut where the clock was set back
+        held = {slot for one in stored for slot in _slots(one, definition.period)}
+        if not set(_slots(record, definition.period)) <= held:
+            text = f"the worker told {record.count} {record.verdict} slots, they are not stored"
+            self.broken(
+                "I8", text, schedule=record.schedule, worker=journal.worker, slot=record.first
+            )
+
+    def verdicts_stay(self) -> None:
+        seen: dict[tuple[str, int], str] = {}
+        last = [(run.run, run.attempt, run.verdict or "") for run in self.history.runs]
+        for glimpse in [*(one.verdicts for one in self.history.glimpses), last]:
+            for run, attempt, verdict in glimpse:
+                before = seen.get((run, attempt))
+                if before is not None and before not in {verdict, "lost"}:
+                    self.broken(
+                        "I9", f"its verdict was {before}, now {verdict}", self.runs.get(run)
+                    )
+                elif verdict:
+                    seen[run, attempt] = verdict
+
+    # -- I11, I12 ---------------------------------------------------------------------------------
+
+    def converged(self) -> None:
+        if self.frame.converged is not None:
+            self.found.converged_us = max(0, self.frame.converged - self.frame.healed)
+        if self.found.converged_us is None or self.found.converged_us > CONVERGED_US:
+            self.broken("I11", "not everything was told and stored within a minute")
+        for journal in self.history.journals:
+            open_ = (
+                journal.state_last - journal.state_acknowledged,
+                journal.output_last - journal.output_acknowledged,
+                journal.open_claims,
+            )
+            if any(open_):
+                text = "{} state and {} output records not acknowledged, {} runs open".format(
+                    *open_
+                )
+                self.broken("I11", text, worker=journal.worker)
+        for process in self.frame.left:
+            self.broken("I12", f"a process is left: {process}")
+        for complaint in self.frame.complaints:
+            self.broken("I12", complaint)
+
+
+def unmatched(
+    slots: Iterable[int], begins: Iterable[Mark], shift: int, longest: int
+) -> Iterator[Mark]:
+    """The beginnings, in order of time, that no slot is left for: each takes the earliest that was
+    due by then (by a clock that may have been `shift` ahead) and is no older than `longest`."""
+    free: list[int] = []
+    for slot in slots:
+        insort(free, slot)
+    for mark in begins:
+        at = bisect_left(free, mark.at - longest)
+        if at < len(free) and free[at] <= mark.at + max(shift, 0):
+            del free[at]
+        else:
+            yield mark
+
+
+def span(fault: Fault) -> tuple[int, int]:
+    """From when to when a fault is felt, in the times of those it touches: a clock that was ahead
+    has dated things by itself, and may have to be waited for."""
+    if fault.kind is FaultKind.CLOCK_STEP:
+        ahead, behind = max(fault.shift, 0), max(-fault.shift, 0)
+        return fault.began - behind - SECOND, fault.ended + ahead + CLOCK_PATIENCE_US
+    if fault.kind is FaultKind.HOST_STALL:
+        return fault.began - SECOND, fault.ended + SECOND
+    return fault.began - SECOND, fault.ended + RECOVERY_US
+
+
+def _slots(one: Range | Decided, period: int) -> range:
+    return Interval(one.first - 1, one.last).slots(period)
+
+
+def _in_force(journal: Journal, first: int, until: int, end: int) -> Interval | None:
+    """From a worker's taking on a generation from `first` on to one from `until` on."""
+    began = ended = None
+    for record in journal.told:
+        if isinstance(record, Applied):
+            if began is None and first <= record.generation < until:
+                began = record.at
+            if ended is None and record.generation >= until:
+                ended = record.at
+    return None if began is None else Interval(began, end if ended is None else ended)

@@ -1,0 +1,90 @@
+"""What is planned in a chaos run: the schedules, as they are written into the file and edited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from libbarto.identity import schedule_uid
+from libbarto.settings import toml_text
+from tests.chaos.history import Definition
+
+SECOND: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A schedule: due each `period` seconds; its commands sleep up to `longest_ms`."""
+
+    name: str
+    workers: str
+    period: int
+    longest_ms: int
+    policies: dict[str, object] = field(default_factory=dict)
+    enabled: bool = True
+    version: int = 0
+
+    def toml(self, command: Sequence[str]) -> str:
+        """Its table; `command` is what it runs, but for the last argument."""
+        keys: dict[str, object] = {
+            "name": self.name,
+            "workers": self.workers,
+            "timezone": "UTC",
+            "on_calendar": "*:*:*" if self.period == 1 else f"*:*:0/{self.period}",
+            "cmds": [" ".join(["exec", *command, str(self.longest_ms)])],
+            "env": {"CHAOS_VERSION": str(self.version)},
+            **self.policies,
+        }
+        if not self.enabled:
+            keys["enabled"] = False
+        return "\n".join(
+            ["[[schedule]]", *(f"{key} = {toml_text(value)}" for key, value in keys.items()), ""]
+        )
+
+    def definition(self) -> Definition:
+        """What the checker knows of it."""
+        return Definition(
+            name=self.name,
+            uid=schedule_uid(self.name).hex(),
+            period=self.period * SECOND,
+            longest_ms=self.longest_ms,
+            overlap=str(self.policies.get("overlap", "skip")),
+        )
+
+
+TICK: Final = Planned("tick", "*", 1, 500)
+WORK: Final = Planned("work", "*", 1, 500)
+SPARE: Final = Planned("spare", "w0*", 2, 900)
+"""The one that is removed, disabled and paused."""
+
+ALL: Final = (TICK, WORK, SPARE)
+
+
+class Book:
+    """The schedules as they are in force now, and what an edit makes of them."""
+
+    def __init__(self, planned: Sequence[Planned] = ALL) -> None:
+        self.planned = list(planned)
+        self.removed: set[str] = set()
+
+    def text(self, command: Sequence[str]) -> str:
+        """The file."""
+        return "\n".join(one.toml(command) for one in self.planned if one.name not in self.removed)
+
+    def renew(self) -> None:
+        """Every schedule in a new version that does the same."""
+        self.planned = [replace(one, version=one.version + 1) for one in self.planned]
+
+    def enable(self, name: str, enabled: bool) -> None:
+        """Enable or disable one."""
+        self.planned = [
+            replace(one, enabled=enabled) if one.name == name else one for one in self.planned
+        ]
+
+    def rate(self, workers: Sequence[str]) -> float:
+        """Planned starts a second."""
+        few = sum(name.startswith("w0") for name in workers)
+        return sum(
+            (len(workers) if one.workers == "*" else few) / one.period for one in self.planned
+        )
