@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-from bartoc.keeper import files
+from bartoc.keeper import crash, files
 from bartoc.keeper.files import Message
 from bartoc.runner import (
     EVENT_BYTES,
@@ -90,6 +90,7 @@ class KeeperRunner:
     async def spawn(self, order: SpawnOrder) -> None:
         key = (order.run_id, order.attempt)
         self._readings.setdefault(key, _Reading(self._path(*key), 0))
+        crash.at("spawn.before_write")
         await self._say(
             "spawn",
             *key,
@@ -104,6 +105,7 @@ class KeeperRunner:
             deadline=order.deadline,
             slot=order.slot,
         )
+        crash.at("spawn.after_write")
 
     async def taken(self, run_id: bytes, attempt: int, position: int) -> None:
         await self._say("taken", run_id, attempt, pos=position)
@@ -117,7 +119,9 @@ class KeeperRunner:
             reading.forgotten = True
             if reading.over:
                 self._drop((run_id, attempt))
+        crash.at("forget.before_write")
         await self._say("forget", run_id, attempt)
+        crash.at("forget.after_write")
 
     async def events(self) -> AsyncIterator[Event]:
         while True:
@@ -241,7 +245,7 @@ class KeeperRunner:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                env=_ENVIRONMENT,
+                env={**_ENVIRONMENT, **crash.environment()},
             )
         except OSError as error:
             raise RunnerLost(f"the keeper cannot be started: {error}") from error
@@ -372,6 +376,12 @@ class _Reading:
             data = file.read(self._status_until - self._status_read)
         self._status_read += len(data)
         self._lines = [line for line in files.status_lines(data) if line["is"] != "planned"]
+        match self._lines[-2:]:
+            case [{"is": "started", "pos": before}, {"is": "lost", "pos": after}] if (
+                before == after
+            ):
+                # The pid is written before the child is told to go: nothing shows that it was.
+                del self._lines[-2]
 
     def _read_output(self, until: int) -> tuple[Frame, ...]:
         """Some frames from the position on; a position with nothing left of it is moved on."""

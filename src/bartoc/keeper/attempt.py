@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from bartoc.keeper import files
+from bartoc.keeper import crash, files
 from bartoc.keeper.child import Command, Launched, launch
 from bartoc.keeper.files import Message
 from bartoc.keeper.tree import Tree, process
@@ -144,11 +144,13 @@ class Attempt:
         except OSError as error:
             self._could_not_fork(0, error)
             return
+        crash.at("keeper.after_fork")
         try:
             self._write_started(0, launched)
         except OSError as error:
             self._abandon(launched)
             raise DidNotStart(error.strerror or str(error)) from error
+        crash.at("keeper.after_pid")
         refusal = self._refusal()
         if refusal is not None:
             self._abandon(launched)
@@ -162,6 +164,7 @@ class Attempt:
 
     def reaped(self, status: int) -> None:
         """The main process is gone, with this wait status."""
+        crash.at("keeper.after_exit")
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         why = self._stopping
@@ -256,6 +259,7 @@ class Attempt:
         with contextlib.suppress(BrokenPipeError):  # it was killed while it waited
             os.write(launched.go, b"g")
         os.close(launched.go)
+        crash.at("keeper.after_go")
         self._keeper.grew(self)
 
     def _abandon(self, launched: Launched) -> None:
@@ -286,6 +290,7 @@ class Attempt:
             if not data:
                 self._close(fd)
                 return
+            crash.at("keeper.after_output")
             try:
                 self._output.write(self._step, stream, _now(), data)
             except OSError as error:
@@ -408,6 +413,7 @@ class Attempt:
             self._kill.cancelled = True
             self._kill = None
         at, code, number, why = self._ended
+        crash.at("keeper.before_end")
         self._write_sometime(
             {
                 "is": "ended",
@@ -452,6 +458,7 @@ class Attempt:
         self._go(launched)
 
     def _all_over(self) -> None:
+        crash.at("keeper.between_ends")
         self.state = "ended"
         self._finish(
             {
@@ -477,6 +484,7 @@ class Attempt:
         with contextlib.suppress(OSError):
             self._output.sync()
             self._status.sync()
+        crash.at("keeper.after_end")
         self._output.close()
         self._status.close()
         self._keeper.over(self)

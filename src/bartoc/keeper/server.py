@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from bartoc.keeper import files
+from bartoc.keeper import crash, files
 from bartoc.keeper.attempt import Attempt, DidNotStart, Status
 from bartoc.keeper.files import Message
 from bartoc.keeper.tree import Snapshot, Tree, cgroup_base, marks
@@ -361,10 +361,12 @@ class Server:
         if self._stopping:
             self._refuse(key, "the worker is stopping")
             return
+        crash.at("keeper.before_directory")
         tree = Tree(self._look, marks(order["env"]), self._make_cgroup(key))
         path = f"{files.RUNS}/{files.attempt_name(*key)}"
         try:
             status = self._plan(key, path, tree, order)
+            crash.at("keeper.after_directory")
             attempt = self._attempts[key] = Attempt(self, path, status, order, tree)
             attempt.start()
         except (OSError, DidNotStart) as error:
@@ -399,6 +401,7 @@ class Server:
             status = Status(new)
             try:
                 status.write(plan)
+                crash.at("keeper.before_rename")
                 os.rename(new, path)
             except OSError:
                 status.close()
@@ -420,6 +423,7 @@ class Server:
         record = self._records.pop(key, None)
         if record is not None:
             _remove(record.path)
+            crash.at("keeper.after_forget")
 
     def _stop(self, grace: float) -> None:
         """Start nothing any more, and end what runs."""
@@ -519,6 +523,8 @@ class Server:
         certain = False
         if plan.get("boot") != self.boot:
             why = "the host restarted"
+        elif started and status[-1]["is"] == "started" and not _has_printed(path, status):
+            why = "the keeper was lost"
         elif started:
             why = "the keeper was lost while the command ran"
         else:
@@ -661,6 +667,11 @@ def _append_line(path: str, line: Message) -> None:
         os.fdatasync(fd)
 
 
+def _has_printed(path: str, status: list[Message]) -> bool:
+    """Whether there is output after the last line of the status."""
+    return _cut_torn_output(path) > int(status[-1]["pos"])
+
+
 def _cut_torn_output(path: str) -> int:
     """Cut off a torn frame at the end; returns the position that the output has reached."""
     begins = files.segments(os.listdir(path))
@@ -677,6 +688,7 @@ def _remove(path: str) -> None:
     gone = f"{files.RUNS}/.gone.{os.path.basename(path)}"
     with contextlib.suppress(OSError):
         os.rename(path, gone)
+    crash.at("keeper.amid_forget")
     with contextlib.suppress(OSError):
         for name in os.listdir(gone):
             os.unlink(f"{gone}/{name}")
