@@ -90,6 +90,7 @@ ROOMS: dict[str, Room] = {
     "bartoc.state": Room.SHELL,
     "bartoc.journal": Room.SHELL,
     "bartoc.journal_sqlite": Room.SHELL,
+    "bartoc.journal_tables": Room.SHELL,
     "bartoc.keeper_runner": Room.SHELL,
     "bartoc.keeper": Room.SHELL,
     "bartoc.runner": Room.SHELL,

@@ -17,6 +17,7 @@ from libbarto.errors import JournalError
 from libbarto.identity import NO_TAG, next_tag
 from libbarto.message.v2.record import Lane
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -33,6 +34,27 @@ class Claim:
     spec: bytes = b""
     """What is to be run, as `worker.RunSpec` encodes it, so that a worker that comes back can
     finish the run's record though its schedule has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingStart:
+    """A start that is decided and not claimed yet: it may begin from `due` on, until `until`.
+
+    One for each run at most. `why` is the word of the `Waiting` record; `at` is when it began to
+    wait; `spec` is opaque to the journal.
+    """
+
+    run_id: bytes
+    attempt: int
+    kind: int
+    schedule_uid: bytes
+    slot: int
+    cause: bytes
+    why: str
+    at: int
+    due: int
+    until: int | None = None
+    spec: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +96,30 @@ class Transaction:
     """What one commit changes, all or nothing.
 
     `claims` come with the records that tell of them: a claim that exists already is left out, and
-    its records with it. `cursors` move schedules' last decided slots. `ended` removes open runs,
-    and what is held back of them.
+    its records with it. So is one whose slot is not above the floor, unless its run waits here;
+    then `too_old` of its run is recorded in its stead. `places[i]` tells how many of `state` come
+    before the records of `claims[i]`; where it is not given, none do. `cursors` move schedules'
+    last decided slots, `since` the instants after which their slots count; neither is ever set
+    below the floor. `ended` removes open runs, and what is held back of them.
+
+    `waiting` puts starts that wait (before the claims are made), `unwaiting` takes away those of
+    these runs (after that). `refusals` raise the highest refused offer of runs, which never falls.
+    `verdicts` remember that an occurrence (run and slot) was judged; `boots` in which boot a
+    schedule has started.
     """
 
     claims: Sequence[tuple[Claim, Sequence[bytes]]] = ()
+    places: Sequence[int] = ()
+    too_old: Mapping[bytes, bytes] = field(default_factory=dict)
     state: Sequence[bytes] = ()
     output: Sequence[bytes] = ()
     cursors: Mapping[bytes, int] = field(default_factory=dict)
+    since: Mapping[bytes, int] = field(default_factory=dict)
+    waiting: Sequence[WaitingStart] = ()
+    unwaiting: Sequence[bytes] = ()
+    refusals: Mapping[bytes, int] = field(default_factory=dict)
+    verdicts: Mapping[bytes, int] = field(default_factory=dict)
+    boots: Mapping[bytes, bytes] = field(default_factory=dict)
     new_set: StoredSet | None = None
     ended: Sequence[tuple[bytes, int]] = ()
     progress: Mapping[tuple[bytes, int], tuple[int, bytes]] = field(default_factory=dict)
@@ -105,7 +143,11 @@ class LaneFacts:
 
 @dataclass(frozen=True, slots=True)
 class JournalState:
-    """Everything that a worker needs to go on after a restart."""
+    """Everything that a worker needs to go on after a restart.
+
+    `ahead` are the claims (run, schedule, slot) of slots beyond their schedule's cursor: where a
+    clock was put back, they are due again, and have a run already.
+    """
 
     worker_uid: bytes
     spool_id: bytes
@@ -117,6 +159,12 @@ class JournalState:
     newest: int = 0
     contact: int = 0
     floor: int = 0
+    since: Mapping[bytes, int] = field(default_factory=dict)
+    waiting: Sequence[WaitingStart] = ()
+    refusals: Mapping[bytes, int] = field(default_factory=dict)
+    verdicts: Mapping[bytes, int] = field(default_factory=dict)
+    boots: Mapping[bytes, bytes] = field(default_factory=dict)
+    ahead: Sequence[tuple[bytes, bytes, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,38 +212,76 @@ class Journal(Protocol):
         """Drop acknowledged records beyond `keep_bytes` or spooled before `older_than`, and claims
         of slots up to the floor (never one that is open); returns how many records went.
 
-        `floor` raises the floor, which never falls: no slot up to it is ever claimed again."""
+        `floor` raises the floor, which never falls: no slot up to it is ever claimed again. What
+        was refused or judged of occurrences up to the floor goes too."""
 
     async def close(self) -> None:
         """Let go of the files; idempotent."""
 
 
 def merged(transactions: Sequence[Transaction]) -> Transaction:
-    """One transaction that does what these do one after the other.
-
-    Claims and their records come before other records of the same commit; none of the worker's
-    transactions minds, since a claim and the records of its run are never committed together.
-    """
+    """One transaction that does what these do one after the other."""
     if len(transactions) == 1:
         return transactions[0]
-    cursors: dict[bytes, int] = {}
-    progress: dict[tuple[bytes, int], tuple[int, bytes]] = {}
-    for transaction in transactions:
-        cursors.update(transaction.cursors)
-        progress.update(transaction.progress)
+    waiting: dict[bytes, WaitingStart] = {}
+    unwaiting: dict[bytes, None] = {}
+    places: list[int] = []
+    refusals: dict[bytes, int] = {}
+    before = 0
+    for one in transactions:
+        places += [before + place for place in one.places or [0] * len(one.claims)]
+        before += len(one.state)
+        for start in one.waiting:
+            unwaiting.pop(start.run_id, None)
+            waiting[start.run_id] = start
+        unwaiting.update(dict.fromkeys(one.unwaiting))
+        for run_id, number in one.refusals.items():
+            refusals[run_id] = max(number, refusals.get(run_id, 0))
     return Transaction(
         claims=[claim for one in transactions for claim in one.claims],
+        places=places,
+        too_old=_united(one.too_old for one in transactions),
         state=[record for one in transactions for record in one.state],
         output=[record for one in transactions for record in one.output],
-        cursors=cursors,
+        cursors=_united(one.cursors for one in transactions),
+        since=_united(one.since for one in transactions),
+        waiting=list(waiting.values()),
+        unwaiting=list(unwaiting),
+        refusals=refusals,
+        verdicts=_united(one.verdicts for one in transactions),
+        boots=_united(one.boots for one in transactions),
         new_set=_last(one.new_set for one in transactions),
         ended=[key for one in transactions for key in one.ended],
-        progress=progress,
+        progress=_united(one.progress for one in transactions),
         hold=[chunk for one in transactions for chunk in one.hold],
         release=[key for one in transactions for key in one.release],
         newest=_last(one.newest for one in transactions),
         contact=_last(one.contact for one in transactions),
     )
+
+
+def in_order(transaction: Transaction, told: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """The state records of a transaction in their order; `told[i]` are those of `claims[i]`."""
+    found: list[bytes] = []
+    taken = 0
+    for place, records in zip(transaction.places or [0] * len(told), told, strict=True):
+        found += transaction.state[taken:place]
+        found += records
+        taken = place
+    return [*found, *transaction.state[taken:]]
+
+
+def id_floor(floor: int) -> bytes:
+    """The least id that an occurrence of a slot above `floor` has: ids begin with their slot."""
+    return (max(floor, 0) // 1000).to_bytes(6, "big")
+
+
+def _united(mappings: Iterable[Mapping[K, T]]) -> dict[K, T]:
+    """All of them; what is later counts."""
+    found: dict[K, T] = {}
+    for mapping in mappings:
+        found.update(mapping)
+    return found
 
 
 def _last(values: Iterable[T | None]) -> T | None:
@@ -241,6 +327,11 @@ class MemoryJournal:
         self._claims: dict[tuple[bytes, int], Claim] = {}
         self._open: dict[tuple[bytes, int], OpenRun] = {}
         self._cursors: dict[bytes, int] = {}
+        self._since: dict[bytes, int] = {}
+        self._waiting: dict[bytes, WaitingStart] = {}
+        self._refusals: dict[bytes, int] = {}
+        self._verdicts: dict[bytes, int] = {}
+        self._boots: dict[bytes, bytes] = {}
         self._set: StoredSet | None = None
         self._held: dict[tuple[bytes, int, int], Held] = {}
         self._lanes = {Lane.STATE: _MemoryLane(), Lane.OUTPUT: _MemoryLane()}
@@ -263,6 +354,21 @@ class MemoryJournal:
             newest=self._newest,
             contact=self._contact,
             floor=self._floor,
+            since=dict(self._since),
+            waiting=tuple(self._waiting.values()),
+            refusals=dict(self._refusals),
+            verdicts=dict(self._verdicts),
+            boots=dict(self._boots),
+            ahead=tuple(self._ahead()),
+        )
+
+    def _ahead(self) -> list[tuple[bytes, bytes, int]]:
+        return sorted(
+            {
+                (claim.run_id, claim.schedule_uid, claim.slot)
+                for claim in self._claims.values()
+                if claim.slot > self._cursors.get(claim.schedule_uid, claim.slot)
+            }
         )
 
     async def commit(self, transaction: Transaction) -> frozenset[tuple[bytes, int]]:
@@ -270,21 +376,35 @@ class MemoryJournal:
             self.fail_next = False
             raise JournalError("the journal did not commit")
         made: set[tuple[bytes, int]] = set()
+        told: list[Sequence[bytes]] = []
         self._newest = self._newest if transaction.newest is None else transaction.newest
+        self._waiting.update({start.run_id: start for start in transaction.waiting})
         for claim, records in transaction.claims:
             key = claim.run_id, claim.attempt
-            if key in self._claims or claim.slot <= self._floor:
-                continue
-            self._claims[key] = claim
-            self._open[key] = OpenRun(claim)
-            made.add(key)
-            for record in records:
-                self._lanes[Lane.STATE].append(record, self._newest)
-        for record in transaction.state:
+            told.append(())
+            if claim.slot <= self._floor and claim.run_id not in self._waiting:
+                record = transaction.too_old.get(claim.run_id)
+                told[-1] = () if record is None else (record,)
+            elif key not in self._claims:
+                self._claims[key] = claim
+                self._open[key] = OpenRun(claim)
+                made.add(key)
+                told[-1] = records
+        for record in in_order(transaction, told):
             self._lanes[Lane.STATE].append(record, self._newest)
         for record in transaction.output:
             self._lanes[Lane.OUTPUT].append(record, self._newest)
-        self._cursors.update(transaction.cursors)
+        for run_id in transaction.unwaiting:
+            self._waiting.pop(run_id, None)
+        for uid, slot in transaction.cursors.items():
+            self._cursors[uid] = max(slot, self._floor)
+        for uid, instant in transaction.since.items():
+            if uid in self._cursors:
+                self._since[uid] = max(instant, self._floor)
+        for run_id, number in transaction.refusals.items():
+            self._refusals[run_id] = max(number, self._refusals.get(run_id, 0))
+        self._verdicts.update(transaction.verdicts)
+        self._boots.update(transaction.boots)
         self._set = transaction.new_set or self._set
         for key, (position, progress) in transaction.progress.items():
             if key in self._open:
@@ -350,6 +470,9 @@ class MemoryJournal:
         for key, claim in list(self._claims.items()):
             if claim.slot <= self._floor and key not in self._open:
                 del self._claims[key]
+        least = id_floor(self._floor)
+        self._refusals = {key: no for key, no in self._refusals.items() if key >= least}
+        self._verdicts = {key: at for key, at in self._verdicts.items() if at > self._floor}
         return gone
 
     async def close(self) -> None:

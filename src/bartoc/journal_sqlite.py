@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from bartoc import journal_tables
 from bartoc.journal import (
     Claim,
     Held,
@@ -22,45 +23,14 @@ from bartoc.journal import (
     Spooled,
     StoredSet,
     Transaction,
+    in_order,
 )
+from bartoc.keeper import crash
 from libbarto.errors import ConfigError, JournalError
 from libbarto.identity import NO_TAG, next_tag
 from libbarto.message.v2.record import Lane
 
-SCHEMA_VERSION: Final = 1
 T = TypeVar("T")
-
-_SCHEMA = """
-CREATE TABLE meta (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    worker_uid BLOB NOT NULL, spool_id BLOB NOT NULL, epoch INTEGER NOT NULL DEFAULT 0,
-    newest INTEGER NOT NULL DEFAULT 0, contact INTEGER NOT NULL DEFAULT 0,
-    floor INTEGER NOT NULL DEFAULT 0,
-    generation INTEGER, set_hash BLOB, set_body BLOB, set_applied_at INTEGER
-);
-CREATE TABLE claim (
-    run_id BLOB NOT NULL, attempt INTEGER NOT NULL, schedule_uid BLOB NOT NULL,
-    slot INTEGER NOT NULL, at INTEGER NOT NULL, boot_id BLOB NOT NULL, spec BLOB NOT NULL,
-    open INTEGER NOT NULL DEFAULT 1, position INTEGER NOT NULL DEFAULT 0,
-    progress BLOB NOT NULL DEFAULT x'', PRIMARY KEY (run_id, attempt)
-) WITHOUT ROWID;
-CREATE INDEX claim_open ON claim (open) WHERE open = 1;
-CREATE INDEX claim_slot ON claim (slot);
-CREATE TABLE cursor (schedule_uid BLOB PRIMARY KEY, slot INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE lane (
-    lane INTEGER PRIMARY KEY, last INTEGER NOT NULL DEFAULT 0, tag BLOB NOT NULL,
-    before_tag BLOB NOT NULL, acknowledged INTEGER NOT NULL DEFAULT 0,
-    bytes INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE record (
-    lane INTEGER NOT NULL, seq INTEGER NOT NULL, tag BLOB NOT NULL, at INTEGER NOT NULL,
-    data BLOB NOT NULL, PRIMARY KEY (lane, seq)
-);
-CREATE TABLE held (
-    run_id BLOB NOT NULL, attempt INTEGER NOT NULL, chunk_no INTEGER NOT NULL,
-    size INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (run_id, attempt, chunk_no)
-);
-"""
 
 
 class SqliteJournal:
@@ -157,20 +127,21 @@ class SqliteJournal:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA busy_timeout=5000")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
+        if version > journal_tables.SCHEMA_VERSION:
             raise ConfigError(
                 f"{self._path} was written by a newer bartoc (format {version}, this one knows "
-                f"{SCHEMA_VERSION}): install that version again, or a newer one"
+                f"{journal_tables.SCHEMA_VERSION}): install that version again, or a newer one"
             )
-        if version == 0:
-            self._create(connection)
+        if version < journal_tables.SCHEMA_VERSION:
+            self._create(connection, version)
         return self._state(connection)
 
-    def _create(self, connection: sqlite3.Connection) -> None:
+    def _create(self, connection: sqlite3.Connection, version: int) -> None:
+        """Bring the file, of this version (0: new), to today's format."""
         with _Transaction(connection):
-            for statement in _SCHEMA.split(";\n"):
-                if statement.strip():
-                    connection.execute(statement)
+            journal_tables.upgrade(connection, version)
+            if version:
+                return
             connection.execute(
                 "INSERT INTO meta (one, worker_uid, spool_id) VALUES (1, ?, ?)",
                 (self._worker_uid, self._new_spool_id()),
@@ -179,7 +150,6 @@ class SqliteJournal:
                 "INSERT INTO lane (lane, tag, before_tag) VALUES (?, ?, ?)",
                 [(int(lane), NO_TAG, NO_TAG) for lane in Lane],
             )
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _state(self, connection: sqlite3.Connection) -> JournalState:
         meta = connection.execute(
@@ -192,7 +162,7 @@ class SqliteJournal:
                 "the two was copied from elsewhere"
             )
         self._newest = meta[3]
-        return JournalState(
+        state = JournalState(
             worker_uid=meta[0],
             spool_id=meta[1],
             epoch=meta[2],
@@ -210,6 +180,7 @@ class SqliteJournal:
             contact=meta[4],
             floor=meta[5],
         )
+        return journal_tables.read_into(connection, state)
 
     def _facts(self, connection: sqlite3.Connection, lane: Lane) -> LaneFacts:
         last, tag, before_tag, acknowledged = connection.execute(
@@ -224,13 +195,21 @@ class SqliteJournal:
         connection = self._opened()
         made: set[tuple[bytes, int]] = set()
         newest = self._newest if change.newest is None else change.newest
-        state: list[bytes] = []
+        told: list[Sequence[bytes]] = []
+        if change.claims:
+            crash.at("claim.before_commit")
+        if change.ended:
+            crash.at("end.before_commit")
         with _Transaction(connection):
+            journal_tables.write_before_claims(connection, change)
             for claim, records in change.claims:
+                if self._is_too_old(connection, claim):
+                    said = change.too_old.get(claim.run_id)
+                    told.append(() if said is None else (said,))
+                    continue
                 row = connection.execute(
                     "INSERT INTO claim (run_id, attempt, schedule_uid, slot, at, boot_id, spec)"
-                    " SELECT ?, ?, ?, ?, ?, ?, ? WHERE ? > (SELECT floor FROM meta)"
-                    " ON CONFLICT DO NOTHING",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                     (
                         claim.run_id,
                         claim.attempt,
@@ -239,18 +218,14 @@ class SqliteJournal:
                         claim.at,
                         claim.boot_id,
                         claim.spec,
-                        claim.slot,
                     ),
                 )
+                told.append(records if row.rowcount == 1 else ())
                 if row.rowcount == 1:
                     made.add((claim.run_id, claim.attempt))
-                    state += records
-            self._append(connection, Lane.STATE, [*state, *change.state], newest)
+            self._append(connection, Lane.STATE, in_order(change, told), newest)
             self._append(connection, Lane.OUTPUT, list(change.output), newest)
-            connection.executemany(
-                "INSERT INTO cursor VALUES (?, ?) ON CONFLICT DO UPDATE SET slot = excluded.slot",
-                list(change.cursors.items()),
-            )
+            journal_tables.write_after_claims(connection, change)
             connection.executemany(
                 "UPDATE claim SET position = ?, progress = ? WHERE run_id = ? AND attempt = ?",
                 [(*done, *key) for key, done in change.progress.items()],
@@ -272,8 +247,23 @@ class SqliteJournal:
                 list(change.ended),
             )
             self._commit_meta(connection, change)
+            if change.claims:
+                crash.at("claim.before_end_of_commit")
+        if change.claims:
+            crash.at("claim.after_commit")
+        if change.ended:
+            crash.at("end.after_commit")
         self._newest = newest
         return frozenset(made)
+
+    def _is_too_old(self, connection: sqlite3.Connection, claim: Claim) -> bool:
+        """Does the floor refuse this claim?"""
+        row = connection.execute(
+            "SELECT 1 FROM meta WHERE ? <= floor"
+            " AND NOT EXISTS (SELECT 1 FROM waiting WHERE run_id = ?)",
+            (claim.slot, claim.run_id),
+        ).fetchone()
+        return row is not None
 
     def _commit_meta(self, connection: sqlite3.Connection, change: Transaction) -> None:
         if change.newest is not None:
@@ -351,6 +341,7 @@ class SqliteJournal:
             connection.execute(
                 "DELETE FROM claim WHERE open = 0 AND slot <= (SELECT floor FROM meta)"
             )
+            journal_tables.prune(connection)
         connection.execute("PRAGMA incremental_vacuum(256)").fetchall()
         return gone
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bartoc import journal_tables
 from bartoc.journal import (
     Claim,
     Held,
@@ -15,6 +18,7 @@ from bartoc.journal import (
     MemoryJournal,
     StoredSet,
     Transaction,
+    WaitingStart,
     merged,
 )
 from bartoc.journal_sqlite import SqliteJournal
@@ -211,6 +215,151 @@ async def test_merged_transactions_do_what_they_did_alone(disk: Disk) -> None:
     assert [r.data for r in await journal.read(Lane.STATE, 0, 99)] == [b"1", b"2"]
     only = Transaction(state=[b"4"])
     assert merged([only]) is only
+
+
+def waits(number: int, **more: object) -> WaitingStart:
+    run_id = bytes([number]) * 16
+    start = WaitingStart(run_id, 1, 0, SCHEDULE, 1000 + number, b"c", "queue", 7, 8, 9, b"spec")
+    return replace(start, **more)  # type: ignore[arg-type]
+
+
+async def test_what_is_decided_and_not_claimed_is_there_after_a_crash(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    await journal.commit(
+        Transaction(
+            cursors={SCHEDULE: 5},
+            since={SCHEDULE: 3, b"?" * 16: 3},
+            waiting=[waits(1), waits(2, until=None)],
+            refusals={b"r" * 16: 4},
+            verdicts={b"v" * 16: 1002},
+            boots={SCHEDULE: BOOT},
+        )
+    )
+    await journal.commit(
+        Transaction(waiting=[waits(2, why="retry", attempt=2)], unwaiting=[waits(1).run_id])
+    )
+    state = await disk.open().load()
+    assert state.since == {SCHEDULE: 3}, "only a schedule with a cursor has one"
+    assert list(state.waiting) == [waits(2, why="retry", attempt=2)]
+    assert (state.refusals, state.verdicts) == ({b"r" * 16: 4}, {b"v" * 16: 1002})
+    assert state.boots == {SCHEDULE: BOOT}
+
+
+async def test_a_refusal_never_falls(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    for number in (3, 2):
+        await journal.commit(Transaction(refusals={b"r" * 16: number}))
+    assert (await journal.state()).refusals == {b"r" * 16: 3}
+
+
+async def test_claims_beyond_their_cursor_are_told(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    await journal.commit(
+        Transaction(
+            claims=[(claim(1), []), (claim(2), []), (claim(2, 2), []), (claim(3), [])],
+            ended=[(claim(3).run_id, 1)],
+            cursors={SCHEDULE: 1003},
+        )
+    )
+    assert (await journal.state()).ahead == ()
+    await journal.commit(Transaction(cursors={SCHEDULE: 1001}))
+    assert list((await journal.state()).ahead) == [
+        (claim(2).run_id, SCHEDULE, 1002),
+        (claim(3).run_id, SCHEDULE, 1003),
+    ]
+
+
+async def test_a_claim_below_the_floor_is_told_as_too_old_unless_its_run_waited(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    await journal.commit(Transaction(waiting=[waits(2)]))
+    await journal.prune(0, 0, floor=1005)
+    claims = [(claim(number), [b"claimed"]) for number in (1, 2, 3)]
+    made = await journal.commit(
+        Transaction(
+            claims=claims,
+            too_old={claim(number).run_id: b"too old" for number in (1, 2)},
+            unwaiting=[claim(2).run_id],
+        )
+    )
+    assert made == {(claim(2).run_id, 1)}
+    assert [r.data for r in await journal.read(Lane.STATE, 0, 99)] == [b"too old", b"claimed"]
+    assert not (await journal.state()).waiting
+
+
+async def test_no_cursor_is_set_below_the_floor(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    await journal.prune(0, 0, floor=1005)
+    await journal.commit(Transaction(cursors={SCHEDULE: 3}, since={SCHEDULE: 2}))
+    state = await journal.state()
+    assert (state.cursors, state.since) == ({SCHEDULE: 1005}, {SCHEDULE: 1005})
+
+
+async def test_refusals_and_verdicts_of_what_is_too_old_are_pruned(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    old, new = (slot.to_bytes(6, "big") + bytes(10) for slot in (1, 2))  # milliseconds
+    await journal.commit(
+        Transaction(refusals={old: 1, new: 1}, verdicts={b"o" * 16: 2000, b"n" * 16: 2001})
+    )
+    await journal.prune(0, 0, floor=2000)
+    state = await journal.state()
+    assert (state.refusals, state.verdicts) == ({new: 1}, {b"n" * 16: 2001})
+
+
+async def test_the_records_of_claims_stand_where_they_belong(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    change = merged(
+        [
+            Transaction(state=[b"1", b"3"], claims=[(claim(1), [b"2"])], places=[1]),
+            Transaction(state=[b"5", b"6"], claims=[(claim(1), [b"no"]), (claim(2), [b"4"])]),
+        ]
+    )
+    assert await journal.commit(change) == {(claim(1).run_id, 1), (claim(2).run_id, 1)}
+    found = [r.data for r in await journal.read(Lane.STATE, 0, 99)]
+    assert found == [b"1", b"2", b"3", b"4", b"5", b"6"]
+
+
+def test_of_merged_transactions_the_later_word_counts() -> None:
+    change = merged(
+        [
+            Transaction(waiting=[waits(1), waits(2)], refusals={b"r": 2}, boots={b"s": b"1"}),
+            Transaction(unwaiting=[waits(1).run_id, waits(3).run_id], refusals={b"r": 1}),
+            Transaction(waiting=[waits(3)], boots={b"s": b"2"}),
+        ]
+    )
+    assert [start.run_id[0] for start in change.waiting] == [1, 2, 3]
+    assert [run_id[0] for run_id in change.unwaiting] == [1]
+    assert (change.refusals, change.boots) == ({b"r": 2}, {b"s": b"2"})
+
+
+async def test_a_journal_of_the_first_release_opens_with_all_that_it_held(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(journal_tables._STEPS[0])
+    connection.execute(
+        "INSERT INTO meta VALUES (1, ?, ?, 4, 9, 8, 2, 3, x'68', x'62', 5)", (WORKER, SPOOL)
+    )
+    connection.execute("INSERT INTO cursor VALUES (?, 6)", (SCHEDULE,))
+    for lane in Lane:
+        connection.execute(
+            "INSERT INTO lane (lane, tag, before_tag) VALUES (?, ?, ?)", (lane, NO_TAG, NO_TAG)
+        )
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    journal = SqliteJournal(path, WORKER, lambda: b"another".ljust(16))
+    state = await journal.load()
+    assert (state.spool_id, state.epoch, state.cursors) == (SPOOL, 4, {SCHEDULE: 6})
+    assert state.current_set == StoredSet(3, b"h", b"b", 5)
+    assert (state.since, state.waiting) == ({}, ())
+    await journal.commit(Transaction(waiting=[waits(1)]))
+    assert list((await journal.load()).waiting) == [waits(1)]
 
 
 async def test_a_commit_that_fails_in_the_twin_changes_nothing() -> None:
