@@ -9,7 +9,7 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(or $(shell $(PYTHON) -c '
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check lint format-check types imports purity format coverage bench lock setup clean
+.PHONY: help demo test check lint format-check types imports purity format coverage model bench lock setup clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ format: $(READY) ## put every file into shape
 coverage: $(READY) ## write lcov.info; every branch of the core is covered by unit tests
 	@scripts/packages.sh mariadb
 	@$(BIN)/python scripts/measure_coverage.py
+
+model: $(READY) ## the promise under simulated faults (N=1000000 SEED=1)
+	@$(BIN)/python -m tests.model --occurrences $(or $(N),1000000) --seed $(or $(SEED),1)
 
 bench: $(READY) ## what is claimed about speed, measured
 	@scripts/packages.sh mariadb

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from libbarto.errors import ConnectionClosed
 from libbarto.transport import Transport
 
 T = TypeVar("T")
+
+SHORTEST_S: Final = 1e-6
+"""The shortest wait, in seconds."""
 
 
 class Mailbox(Generic[T]):
@@ -51,13 +54,17 @@ class Mailbox(Generic[T]):
         return items
 
     async def wait(self, seconds: float) -> None:
-        """Until there is a message or a nudge, at most `seconds`."""
+        """Until there is a message or a nudge, at most `seconds`.
+
+        A wait is a microsecond or none: what is left of one by rounding is less than clocks tell
+        apart, and would be waited for again and again where time stands still between timers.
+        """
         if self._items or self._nudged:
             self._nudged = False
             return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = loop.call_later(max(0.0, seconds), self._resolve)
+        timer = loop.call_later(max(SHORTEST_S, seconds) if seconds > 0 else 0.0, self._resolve)
         try:
             await self._waiter
         finally:

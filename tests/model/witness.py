@@ -1,0 +1,160 @@
+"""What really ran: a runner whose every start is seen by somebody that barto does not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bartoc.runner import (
+    AttemptEnded,
+    Event,
+    ScriptedRunner,
+    SpawnOrder,
+    StepEnded,
+)
+from bartoc.runner import _Attempt as Attempt
+from libbarto.testing import FakeClock
+from tests.model.broken import Findings
+from tests.model.disk import ModelJournal
+from tests.model.luck import Luck
+
+
+@dataclass(slots=True)
+class Start:
+    """One start of an attempt, and what became of it. Instants are by its host's clock."""
+
+    host: str
+    run_id: bytes
+    attempt: int
+    schedule: str
+    slot: int
+    at: int
+    failed: bool = False
+    ended: bool = False
+    stopped: bool = False
+    killed: bool = False
+    printed: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True)
+class Witness:
+    """Every start there was, since the last time it was compared with the history."""
+
+    findings: Findings
+    starts: dict[tuple[bytes, int], Start] = field(default_factory=dict)
+    slots: set[tuple[str, str, str, int]] = field(default_factory=set)
+    floating: dict[bytes, str] = field(default_factory=dict)
+    count: int = 0
+
+    def start(self, start: Start, *, exempt: bool, cause: str) -> None:
+        """An attempt starts; `exempt` where the host's disk was rolled back beyond its slot."""
+        self.count += 1
+        key = start.run_id, start.attempt
+        self.findings.check(
+            key not in self.starts or exempt,
+            "twice",
+            f"{start.schedule} of {start.slot} on {start.host}, attempt {start.attempt}",
+        )
+        # The same without believing in ids: an attempt of a schedule, for a slot, on a host.
+        blind = (start.host, start.schedule, f"{start.attempt} {cause}", start.slot)
+        self.findings.check(
+            blind not in self.slots or exempt,
+            "twice",
+            f"{start.schedule} of {start.slot} on {start.host}, told by its environment alone",
+        )
+        self.slots.add(blind)
+        self.starts[key] = start
+        other = self.floating.setdefault(start.run_id, start.host)
+        self.findings.check(
+            other == start.host, "one", f"{start.schedule} ran on {other} and on {start.host}"
+        )
+        self.findings.check(
+            start.at >= start.slot,
+            "early",
+            f"{start.schedule} on {start.host} began {start.slot - start.at} us before its slot",
+        )
+
+    def keep(self, going: set[tuple[bytes, int]]) -> None:
+        """Forget the starts that were compared; not those that go on, nor that they happened."""
+        self.starts = {key: start for key, start in self.starts.items() if key in going}
+
+    def forget_host(self, name: str) -> None:
+        """A host went out of service, and its history with it."""
+        self.starts = {key: start for key, start in self.starts.items() if start.host != name}
+
+
+class WitnessRunner(ScriptedRunner):
+    """The keeper of a simulated host, with a witness beside each command."""
+
+    def __init__(
+        self, clock: FakeClock, host: str, journal: ModelJournal, witness: Witness, luck: Luck
+    ) -> None:
+        super().__init__(clock)
+        self.host = host
+        self.journal = journal
+        self._forgotten_since: int | None = None
+        self._time = clock
+        self._witness = witness
+        self._luck = luck
+
+    def rolled_back(self, journal: ModelJournal, since: int) -> None:
+        """The disk was put back: claims of slots after `since` were forgotten."""
+        self.journal = journal
+        self._forgotten_since = since - 60_000_000
+
+    async def spawn(self, order: SpawnOrder) -> None:
+        await self._luck.pause()
+        before = len(self.started)
+        await super().spawn(order)
+        if len(self.started) == before:
+            return
+        env = order.env
+        slot = datetime.fromisoformat(env["BARTO_SLOT"])
+        instant = round(slot.timestamp() * 1_000_000)
+        self._witness.findings.check(
+            self.journal.claimed(order.run_id, order.attempt),
+            "claimed",
+            f"{env['BARTO_SCHEDULE']} on {self.host}",
+        )
+        start = Start(
+            self.host,
+            order.run_id,
+            order.attempt,
+            env["BARTO_SCHEDULE"],
+            instant,
+            self._time.now(),
+        )
+        exempt = self._forgotten_since is not None and instant > self._forgotten_since
+        self._witness.start(start, exempt=exempt, cause=env.get("BARTO_CAUSE", ""))
+
+    def _tell(self, attempt: Attempt, event: Event) -> None:
+        start = self._witness.starts.get(attempt.key)
+        if start is not None:
+            match event:
+                case StepEnded(exit_code=code):
+                    start.failed = start.failed or code != 0
+                case AttemptEnded(timed_out=timed_out, cancelled=cancelled):
+                    start.ended = True
+                    start.stopped = timed_out or cancelled
+        super()._tell(attempt, event)
+
+    async def _print(self, attempt: Attempt, step: int, stream: int, text: str) -> None:
+        await super()._print(attempt, step, stream, text)
+        start = self._witness.starts.get(attempt.key)
+        if start is not None:
+            start.printed += text.encode("utf-8", "surrogateescape")
+
+    def lose_keeper(self, reason: str = "the keeper was lost while the command ran") -> None:
+        for key, held in self._attempts.items():
+            start = self._witness.starts.get(key)
+            if start is not None and held.task is not None and not held.task.done():
+                start.killed = True
+        super().lose_keeper(reason)
+
+    def alive(self) -> set[tuple[bytes, int]]:
+        """The attempts whose commands run now."""
+        return {
+            key
+            for key, held in self._attempts.items()
+            if held.task is not None and not held.task.done()
+        }
