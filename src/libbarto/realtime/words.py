@@ -108,7 +108,7 @@ def describe_at(instants: Sequence[int]) -> str:
     'once, at 2026-12-31 23:00:00 UTC'
     """
     head = "once, at" if len(instants) == 1 else "at"
-    return f"{head} {_listed([_instant(instant) for instant in sorted(set(instants))])}"
+    return f"{head} {listed([_instant(instant) for instant in sorted(set(instants))])}"
 
 
 def describe_boot() -> str:
@@ -139,7 +139,8 @@ def ordinal(number: int) -> str:
     return f"{number}{ending or 'th'}"
 
 
-def _listed(words: Sequence[str], last: str = "and") -> str:
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """`a, b and c`."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
@@ -217,7 +218,7 @@ def _series(values: Sequence[Span], unit: Unit) -> str:
             if step != unit.scale:
                 word += f" in steps of {_decimal(step) if unit is SECOND else step}"
         words.append(word)
-    return _listed(words)
+    return listed(words)
 
 
 def _named(values: Sequence[Span], unit: Unit) -> str:
@@ -241,14 +242,14 @@ def _is_whole(field: Field, unit: Unit) -> bool:
     return field == Random(unit.low, unit.random)
 
 
-def _one(field: Field) -> int | None:
+def only(field: Field) -> int | None:
     """The only value of a field, or None."""
     if field is None or isinstance(field, Random) or len(field) != 1 or field[0].step:
         return None
     return field[0].start
 
 
-def _singles(field: Field) -> list[int] | None:
+def singles(field: Field) -> list[int] | None:
     """The values of a field that has neither ranges nor repetitions, or None."""
     if field is None or isinstance(field, Random) or any(item.step for item in field):
         return None
@@ -258,7 +259,8 @@ def _singles(field: Field) -> list[int] | None:
 # -- the time of day ------------------------------------------------------------------------------
 
 
-def _clock(hour: int, minute: int, second: int) -> str:
+def clock(hour: int, minute: int, second: int = 0) -> str:
+    """`02:30`, `02:30:15.5`; `second` in microseconds."""
     text = f"{hour:02}:{minute:02}"
     if not second:
         return text
@@ -269,13 +271,13 @@ def _clock(hour: int, minute: int, second: int) -> str:
 def _time(parts: Parts) -> tuple[str, bool]:
     """The time of day, and whether that is at times of the clock rather than a frequency."""
     hour, minute, second = parts.hour, parts.minute, parts.second
-    hours, minutes, seconds = _singles(hour), _singles(minute), _singles(second)
+    hours, minutes, seconds = singles(hour), singles(minute), singles(second)
     if hours and minutes and seconds and len(hours) * len(minutes) * len(seconds) <= MOST_TIMES:
-        times = [_clock(*one) for one in product(hours, minutes, seconds)]
+        times = [clock(*one) for one in product(hours, minutes, seconds)]
         if any(len(time) > 5 for time in times):  # seconds everywhere, if anywhere
             times = [time if len(time) > 5 else f"{time}:00" for time in times]
-        return f"at {_listed(times)}", True
-    at_hour = _one(hour)
+        return f"at {listed(times)}", True
+    at_hour = only(hour)
     if at_hour is not None:
         drawn = _drawn_after(at_hour, minute, second)
         if drawn:
@@ -287,9 +289,9 @@ def _time(parts: Parts) -> tuple[str, bool]:
 
 def _drawn_after(hour: int, minute: Field, second: Field) -> str:
     """A fixed hour with what is drawn behind it; empty for other shapes."""
-    at_minute = _one(minute)
+    at_minute = only(minute)
     if isinstance(minute, Random) and not minute.step:
-        if _one(second) == 0:
+        if only(second) == 0:
             return f"at {hour:02}:00 and {_own(minute, MINUTE)}"
         if isinstance(second, Random) and not second.step:
             plain = _is_whole(minute, MINUTE) and _is_whole(second, SECOND)
@@ -349,7 +351,7 @@ def _by_minutes(hour: Field, minute: Field) -> tuple[str, bool]:
     every = _frequency(minute, MINUTE)
     if every:
         return every + _within_hours(hour), False
-    at_minute = _one(minute)
+    at_minute = only(minute)
     hourly = _frequency(hour, HOUR)
     if isinstance(hour, Random) and not hour.step:
         if _is_whole(hour, HOUR) and _is_whole(minute, MINUTE):
@@ -369,10 +371,10 @@ def _hourly(hour: Field, hourly: str, minute: int, second: int) -> str:
     if values is not None:
         start, last, step = values[0]
         every = "every hour" if step == 1 else f"every {step} hours"
-        first = _clock(start, minute, second)
+        first = clock(start, minute, second)
         if start < step and 24 % step == 0 and start + 24 - step == last:
             return every if first == "00:00" else f"{every} from {first}"
-        return f"{every} from {first} to {_clock(last, minute, second)}"
+        return f"{every} from {first} to {clock(last, minute, second)}"
     if minute == 0 and second == 0:
         return hourly
     text = f"{hourly} at minute {minute}"
@@ -391,7 +393,7 @@ def _by_seconds(hour: Field, minute: Field, second: Field) -> tuple[str, bool]:
     if often:
         return f"{often}, at {_place(second, SECOND)}" + _within_hours(hour), False
     hourly = _frequency(hour, HOUR)
-    at_minute, at_second = _one(minute), _one(second)
+    at_minute, at_second = only(minute), only(second)
     if hourly and at_minute is not None and at_second is not None:
         return _hourly(hour, hourly, at_minute, at_second), False
     if hourly and _is_whole(minute, MINUTE) and _is_whole(second, SECOND):
@@ -414,15 +416,15 @@ def _weekdays(bits: int) -> str:
     for run in _runs(bits):
         names = [f"{WEEKDAY_NAMES[number]}s" for number in run]
         words += [f"{names[0]} to {names[-1]}"] if len(run) > 2 else names
-    return _listed(words)
+    return listed(words)
 
 
-def _a_weekday(bits: int) -> str:
+def a_weekday(bits: int) -> str:
     """`a Monday or Friday`, `a weekday`, `at a weekend`."""
     if bits in (WORKDAYS, WEEKEND):
         return "a weekday" if bits == WORKDAYS else "at a weekend"
     names = [name for number, name in enumerate(WEEKDAY_NAMES) if bits >> number & 1]
-    return f"a {_listed(names, 'or')}"
+    return f"a {listed(names, 'or')}"
 
 
 def _runs(bits: int) -> list[list[int]]:
@@ -456,15 +458,15 @@ def _days(parts: Parts, *, every_day: bool) -> tuple[str, bool]:
             words.append(f"in {_months(parts.month)}")
         words += [years] if years else []
         return " ".join(words), False
-    text = _week_of_month(parts, values) if some_weekdays and values else ""
+    text = week_of_month(parts, values) if some_weekdays and values else ""
     if not text:
         text, is_one = _dates(parts, values)
         if some_weekdays:
             which = "if it is" if is_one else "where that is"
-            text += f" {which} {_a_weekday(parts.weekdays)}"
+            text += f" {which} {a_weekday(parts.weekdays)}"
             return " ".join(filter(None, (f"on {text}", years))), False
-        if is_one and _one(parts.year) is not None and _one(parts.month) and not parts.from_end:
-            return f"on {text} {_one(parts.year)}", True
+        if is_one and only(parts.year) is not None and only(parts.month) and not parts.from_end:
+            return f"on {text} {only(parts.year)}", True
     return f"on {text} {years}" if years else f"on {text}", True
 
 
@@ -472,16 +474,17 @@ def _all_months(field: Field) -> bool:
     return not isinstance(field, Random) and spans(field, MONTH) is None
 
 
-def _values(values: Iterable[Span]) -> set[int]:
+def numbers_in(values: Iterable[Span]) -> set[int]:
+    """Every value of a field."""
     return {
         number for span in values for number in range(span.start, span.last + 1, span.step or 1)
     }
 
 
-def _week_of_month(parts: Parts, values: Sequence[Span]) -> str:
+def week_of_month(parts: Parts, values: Sequence[Span]) -> str:
     """`the first Monday of each month`; empty where the days are no week."""
     names = [name for number, name in enumerate(WEEKDAY_NAMES) if parts.weekdays >> number & 1]
-    days = _values(values)
+    days = numbers_in(values)
     first = min(days)
     week, rest = divmod(first - 1, 7)
     if len(names) > 2 or rest or days != set(range(first, min(first + 6, 31) + 1)):
@@ -489,7 +492,7 @@ def _week_of_month(parts: Parts, values: Sequence[Span]) -> str:
     which = _COUNTED[week]
     if parts.from_end:
         which = "last" if week == 0 else f"{which}-to-last"
-    every = _listed([f"the {which} {name}" for name in names])
+    every = listed([f"the {which} {name}" for name in names])
     where = " that has one" if week == 4 and _all_months(parts.month) else ""
     return f"{every} of {_months(parts.month)}{where}"
 
@@ -505,14 +508,14 @@ def _dates(parts: Parts, values: Sequence[Span] | None) -> tuple[str, bool]:
     is_one = single and len(values) == 1
     if parts.from_end:
         return _days_from_end(values, single=single, months=_months(month)), is_one
-    months = _singles(month)
+    months = singles(month)
     if months and single and len(months) * len(numbers) <= MOST_DATES:
         dates = [f"{number} {MONTH_NAMES[one - 1]}" for one, number in product(months, numbers)]
-        return _listed(dates), len(dates) == 1
+        return listed(dates), len(dates) == 1
     of = f"of {_months(month)}"
     if single:
         where = " that has one" if is_one and numbers[0] > 28 and _all_months(month) else ""
-        return f"the {_listed(list(map(ordinal, numbers)))} {of}{where}", is_one
+        return f"the {listed(list(map(ordinal, numbers)))} {of}{where}", is_one
     if len(values) == 1:
         start, last, step = values[0]
         if step == 1:
@@ -530,7 +533,7 @@ def _days_from_end(values: Sequence[Span], *, single: bool, months: str) -> str:
         if step == 1:
             return f"the last {last} days of {months}"
     if single:
-        days = _listed([ordinal(value.start) for value in values])
+        days = listed([ordinal(value.start) for value in values])
         return f"the {days} day{'s' if len(values) > 1 else ''} from the end of {months}"
     return f"{_named(values, DAY_FROM_END)} from the end of {months}"
 
