@@ -180,8 +180,9 @@ def schedule_page() -> str:
         "",
         sentence(
             "Schedules stand in bartos.toml, and in the files of `schedules.d/*.toml` beside it, "
-            "which are read in order of name. `name`, `workers`, `on_calendar`, and `cmds` or "
-            "`script` make a schedule; everything else has a default."
+            "which are read in order of name. `name`, `workers`, a trigger (`on_calendar`, `cron`, "
+            "`every`, `at` or `after`), and `cmds` or `script` make a schedule; everything else "
+            "has a default. [Say when](../howto/say-when.md) shows each trigger."
         ),
         "",
         QUANTITIES,

@@ -13,7 +13,9 @@ from typing import Final
 
 from bartos.plan import Plan, WorkerFacts, without_workers
 from bartos.schedules import Definition
-from libbarto.realtime import Realtime
+from libbarto.realtime import Calendars
+from libbarto.realtime.cron import Cron
+from libbarto.realtime.moment import parse_moment
 from libbarto.settings import Fault
 
 _PIPEFAIL: Final = re.compile(r"(?:^|[\s;&|])set\s+(?:-\w+\s+)*-\w*o\s+pipefail\b")
@@ -90,11 +92,19 @@ def _warning(definition: Definition, text: str, *key: str | int) -> Fault:
 
 
 def _never_due(definition: Definition, now: int) -> Iterator[Fault]:
-    for index, text in enumerate(definition.on_calendar):
-        # Whatever `R` is drawn as, the years and days that decide this are the same.
-        calendar = Realtime.parse(text).bind(definition.uid)
-        if calendar.elapse_after(now, definition.timezone) is None:
-            yield _warning(definition, f'"{text}" is never due again', "on_calendar", index)
+    """What is never due again. Whatever `R` is drawn as, the years and days that decide are the
+    same."""
+    zone = definition.timezone
+    lines = [("on_calendar", text, Calendars.parse(text)) for text in definition.on_calendar]
+    crons = [(text, Cron.parse(text)) for text in definition.cron]
+    lines += [("cron", text, cron.calendars) for text, cron in crons if not cron.at_boot]
+    for index, (key, text, calendars) in enumerate(lines):
+        if calendars.bind(definition.uid).elapse_after(now, zone) is None:
+            yield _warning(definition, f'"{text}" is never due again', key, index)
+    if definition.instants:
+        for index, text in enumerate(definition.at):
+            if parse_moment(text, zone) <= now:
+                yield _warning(definition, f'"{text}" is past, and never due again', "at", index)
 
 
 def _of_workers(

@@ -14,7 +14,7 @@ from typing import Final
 from bartos.schedules import Definition, definition_json
 from bartos.store.port import ScheduleRow
 from libbarto.message.v2.schedule import SCHEDULE_SET, Schedule, ScheduleSet
-from libbarto.realtime import Realtime
+from libbarto.realtime.interval import RANDOM_ANCHOR
 
 _BRAKE_FROM: Final = 10
 """Below so many schedules any number may go at once (DESIGN section 5)."""
@@ -81,11 +81,15 @@ class Plan:
         ]
 
     def set_for(self, worker: WorkerFacts) -> ScheduleSet:
-        """All that `worker` is to do. Equal definitions make equal sets, whatever their order."""
+        """All that `worker` is to do by itself: what floats is no part of it.
+
+        Equal definitions make equal sets, whatever their order.
+        """
         chosen = [
             index
             for index in self._indices(worker)
-            if _refused(self._definitions[index], worker) is None
+            if not self._definitions[index].floating
+            and _refused(self._definitions[index], worker) is None
         ]
         schedules = [self._wire_form(index) for index in chosen]
         if not chosen:
@@ -93,6 +97,11 @@ class Plan:
         # One for all (it stands in [defaults] alone), so any definition has it.
         offline_max = self._definitions[chosen[0]].offline_max
         return ScheduleSet(schedules=schedules, offline_max_us=_us(offline_max))
+
+    @property
+    def floating(self) -> list[Definition]:
+        """The definitions in force whose starts the server gives out, in order of name."""
+        return [definition for definition in self._definitions if definition.floating]
 
     def _indices(self, worker: WorkerFacts) -> list[int]:
         words = worker.words
@@ -106,7 +115,7 @@ class Plan:
     def _wire_form(self, index: int) -> Schedule:
         wire = self._wire.get(index)
         if wire is None:
-            wire = self._wire[index] = wire_schedule(self._definitions[index])
+            wire = self._wire[index] = spec_of(self._definitions[index])
         return wire
 
 
@@ -115,21 +124,40 @@ def worker_set(definitions: Iterable[Definition], worker: WorkerFacts) -> Schedu
     return Plan(definitions).set_for(worker)
 
 
+def may_run(definition: Definition, worker: WorkerFacts) -> bool:
+    """Whether a start of a floating definition may be given to this worker."""
+    return (
+        definition.enabled
+        and definition.selector.matches(worker.name, worker.words)
+        and _refused(definition, worker) is None
+    )
+
+
 def _refused(definition: Definition, worker: WorkerFacts) -> str | None:
     if definition.run_as is not None and worker.root is False:
         return f'run_as = "{definition.run_as}" needs a bartoc that runs as root, which it does not'
     return None
 
 
-def wire_schedule(definition: Definition) -> Schedule:
-    """A definition as its worker needs it; calendars in normalised form."""
+def spec_of(definition: Definition) -> Schedule:
+    """A definition as the one that runs it needs it; calendars in normalised form.
+
+    A worker's set has it, or, for a floating one, the offer of each start.
+    """
     return Schedule(
         uid=definition.uid,
         name=definition.name,
-        calendars=[str(Realtime.parse(text)) for text in definition.on_calendar],
+        calendars=list(definition.calendars),
         timezone=definition.timezone,
         dst_gap=definition.dst_gap,
         dst_repeat=definition.dst_repeat,
+        every_us=None if definition.every is None else _us(definition.every),
+        anchor_us=definition.anchor_us,
+        anchor_drawn=definition.anchor == RANDOM_ANCHOR,
+        at=list(definition.instants),
+        on_boot=definition.on_boot,
+        after=definition.parent_uid,
+        when=definition.when,
         steps=list(definition.steps),
         shell=list(definition.shell),
         cwd=definition.cwd,
@@ -141,6 +169,12 @@ def wire_schedule(definition: Definition) -> Schedule:
         continue_on_error=definition.continue_on_error,
         output_max=definition.output_max,
         start_within_us=_us(definition.start_within),
+        overlap=definition.overlap,
+        missed=definition.missed,
+        catch_up_us=_us(definition.catch_up),
+        retries=definition.retries,
+        retry_delay_us=_us(definition.retry_delay),
+        rerun_interrupted=definition.rerun_interrupted,
     )
 
 

@@ -6,6 +6,7 @@ whole or not at all: every fault in every file is found, and named with file and
 
 from __future__ import annotations
 
+import datetime
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from libbarto.errors import ConfigError, UserError
 from libbarto.identity import schedule_uid
 from libbarto.realtime import Realtime, zones
+from libbarto.realtime.cron import Cron
+from libbarto.realtime.interval import RANDOM_ANCHOR
+from libbarto.realtime.moment import parse_moment
 from libbarto.selector import Selector
 from libbarto.settings import (
     Duration,
@@ -32,6 +36,7 @@ from libbarto.settings import (
     Value,
     Values,
     build,
+    dotted,
     found,
     merge,
     nearest,
@@ -44,6 +49,13 @@ _SHELL_NAME: Final = re.compile(r"[A-Za-z0-9._+/-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DEFAULT_ZONE: Final = "UTC"
 DEFAULT_SHELL: Final = ("/bin/sh", "-c")
+BOOT: Final = "boot"
+"""As a time: once for each boot of the worker's host."""
+CATCH_UP_MOST: Final = 72 * 3600.0
+"""No longer: a worker forgets which starts it has claimed a week ago (DESIGN section 7)."""
+RETRY_DELAY_MOST: Final = 600.0
+"""Delays between attempts double up to here."""
+SHORTEST_EVERY: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +151,51 @@ def _calendar(text: str) -> str:
     return trimmed
 
 
-def _some_calendars(calendars: tuple[str, ...]) -> tuple[str, ...]:
-    if not calendars:
-        raise UserError('expected a calendar such as "*-*-* 02:00", found an empty list')
-    return calendars
+def _cron(text: str) -> str:
+    trimmed = text.strip()
+    Cron.parse(trimmed)
+    return trimmed
+
+
+def _boot_alone_of_lines(lines: tuple[str, ...]) -> tuple[str, ...]:
+    if len(lines) > 1 and any(Cron.parse(line).at_boot for line in lines):
+        raise UserError("@reboot stands alone, in a schedule of its own")
+    return lines
+
+
+def _every(seconds: float) -> float:
+    if seconds < SHORTEST_EVERY:
+        raise UserError(f'expected at least "1s", found {seconds:g} seconds')
+    return seconds
+
+
+def _times(value: object) -> object:
+    """One time or several; TOML's own dates and times count as the texts they are written as."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_time_text, value))
+    return (_time_text(value),)
+
+
+def _time_text(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def _boot_alone_of_times(times: tuple[str, ...]) -> tuple[str, ...]:
+    if len(times) > 1 and BOOT in times:
+        raise UserError(f'"{BOOT}" stands alone, in a schedule of its own')
+    return times
+
+
+def _catch_up(seconds: float) -> float:
+    if seconds > CATCH_UP_MOST:
+        raise UserError('expected at most "72h": what is older is not started any more')
+    return seconds
+
+
+def _retry_delay(seconds: float) -> float:
+    if seconds > RETRY_DELAY_MOST:
+        raise UserError('expected at most "10m", to which delays grow anyway')
+    return seconds
 
 
 def _workers(value: object) -> object:
@@ -171,11 +224,40 @@ class Policies(Keys):
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
         default=DEFAULT_ZONE, description="the IANA time zone in which its calendar is read"
     )
+    pick: Literal["all", "one"] = Field(
+        default="all",
+        description="`all`: each of its workers fires it by its own clock, server or not; `one`: "
+        "the server gives each planned start to one of them",
+    )
     timeout: Annotated[Duration, AfterValidator(_positive)] | None = Field(
         default=None, description="how long a run may take; then TERM to all its processes"
     )
     kill_after: Duration = Field(
         default=10.0, description="how long after TERM what is left gets KILL"
+    )
+    overlap: Literal["skip", "queue", "replace", "allow"] = Field(
+        default="skip",
+        description="what becomes of a start while a run of it goes on: it is skipped; it waits, "
+        "the newest alone; it takes the place of the run, which is stopped; it runs beside it",
+    )
+    missed: Literal["latest", "all", "none"] = Field(
+        default="latest",
+        description="which of the starts that were missed (host off, worker stopped) are caught up",
+    )
+    catch_up: Annotated[Duration, AfterValidator(_catch_up)] = Field(
+        default=3600.0, description="how old a start may be to be caught up; at most 72h"
+    )
+    retries: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=0, description="how often a run that fails is tried again, as attempts of one run"
+    )
+    retry_delay: Annotated[Duration, AfterValidator(_retry_delay)] = Field(
+        default=30.0,
+        description="how long after a failure; it doubles with each, with some chance, up to 10m",
+    )
+    rerun_interrupted: bool = Field(
+        default=False,
+        description="run again what was interrupted and may or may not have done its work; at "
+        "most three times. Only for commands that may run twice",
     )
     shell: Annotated[
         tuple[str, ...], BeforeValidator(_shell), Shown("list of texts, or a shell's name")
@@ -212,6 +294,11 @@ class Policies(Keys):
     start_within: Duration = Field(
         default=30.0, description="how late a start may be and still count as on time"
     )
+    on_silence: Literal["wait", "reassign"] = Field(
+        default="wait",
+        description="where the server gave a start to a worker that went silent: it waits for its "
+        "word, or gives the start to another, so that it may run twice",
+    )
     dst_gap: Literal["next", "skip"] = Field(
         default="next",
         description="what falls into the hour that is left out in spring starts at the first "
@@ -239,13 +326,53 @@ class Definition(Policies):
     )
     workers: Annotated[str, BeforeValidator(_workers), Shown("selector")] = Field(
         description='where it runs: a name, a glob as `"web*"`, or a selector as '
-        '`"os=debian and not role=canary"`; `"*"` is every worker'
+        '`"os=debian and not role=canary"`; `"*"` is every worker. '
+        "Beside `after` it may be left out: the worker of the run that it follows"
     )
     on_calendar: Annotated[
         tuple[Annotated[str, AfterValidator(_calendar)], ...],
         *OneOrMore.__metadata__,
-        AfterValidator(_some_calendars),
-    ] = Field(description="when it is due; several are a union")
+    ] = Field(
+        default=(),
+        description="when it is due: calendar expressions; several are a union. A schedule has one "
+        "of `on_calendar`, `cron`, `every`, `at` and `after`",
+    )
+    cron: Annotated[
+        tuple[Annotated[str, AfterValidator(_cron)], ...],
+        *OneOrMore.__metadata__,
+        AfterValidator(_boot_alone_of_lines),
+    ] = Field(
+        default=(),
+        description='or as in a crontab: `"0 2 * * 1-5"`, `"@daily"`, `"@reboot"`; several are a '
+        "union",
+    )
+    every: Annotated[Duration, AfterValidator(_every)] | None = Field(
+        default=None, description='or at a fixed interval, as `"15m"`: at least a second'
+    )
+    anchor: Annotated[str, BeforeValidator(_time_text), Shown('time, or "R"')] | None = Field(
+        default=None,
+        description="an instant from which `every` counts, forwards and backwards; left out: "
+        '1970-01-01 00:00 UTC. `"R"` gives each worker a phase of its own',
+    )
+    at: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_times),
+        Shown("time, or a list of times"),
+        AfterValidator(_boot_alone_of_times),
+    ] = Field(
+        default=(),
+        description='or once, at a time as `"2027-01-01T06:00:00Z"` (without an offset: in its '
+        '`timezone`); `"boot"` is once for each boot of the host',
+    )
+    after: str | None = Field(
+        default=None,
+        min_length=1,
+        description="or when a run of the schedule of this name has ended, on the same worker; "
+        'with `workers` or `pick = "one"` on one that the server chooses',
+    )
+    when: Literal["ok", "failed", "always"] = Field(
+        default="ok", description="how the run must have ended that it comes `after`"
+    )
     cmds: Annotated[tuple[Annotated[str, AfterValidator(_command)], ...], *Texts.__metadata__] = (
         Field(default=(), description="its steps, in order, each in a shell of its own")
     )
@@ -259,6 +386,13 @@ class Definition(Policies):
     tags: Texts = Field(default=(), description="words to find it by")
     runbook: str = Field(default="", description="a link that is shown with every failure")
     source: Annotated[Source, Shown("")] = Field(default=Source(), exclude=True)
+    parent: Annotated[str, Shown("")] = Field(
+        default="", description="the uid, in hexadecimal, of the schedule that it follows"
+    )
+    same_worker: Annotated[bool, Shown("")] = Field(
+        default=False,
+        description="whether it follows on its parent's worker; `workers` is the parent's then",
+    )
 
     @functools.cached_property
     def uid(self) -> bytes:
@@ -269,6 +403,41 @@ class Definition(Policies):
     def selector(self) -> Selector:
         """`workers`, read."""
         return Selector.parse(self.workers)
+
+    @property
+    def floating(self) -> bool:
+        """Whether the server gives its starts to workers, one by one, rather than the schedule."""
+        return self.pick == "one" or (self.after is not None and not self.same_worker)
+
+    @property
+    def parent_uid(self) -> bytes | None:
+        """The uid of the schedule that it follows, or None."""
+        return bytes.fromhex(self.parent) or None
+
+    @functools.cached_property
+    def calendars(self) -> tuple[str, ...]:
+        """Its calendar expressions in normalised form, also those that its crontab lines mean."""
+        own = [str(Realtime.parse(text)) for text in self.on_calendar]
+        lines = [text for line in self.cron for text in Cron.parse(line).expressions]
+        return tuple(dict.fromkeys((*own, *lines)))
+
+    @functools.cached_property
+    def instants(self) -> tuple[int, ...]:
+        """When it is due `at`, in microseconds since 1970 (UTC), ascending."""
+        times = (text for text in self.at if text != BOOT)
+        return tuple(sorted({parse_moment(text, self.timezone) for text in times}))
+
+    @property
+    def on_boot(self) -> bool:
+        """Whether it is due once for each boot."""
+        return BOOT in self.at or any(Cron.parse(line).at_boot for line in self.cron)
+
+    @property
+    def anchor_us(self) -> int:
+        """What `every` counts from, in microseconds since 1970 (UTC); 0 where that is drawn."""
+        if self.anchor in (None, RANDOM_ANCHOR):
+            return 0
+        return parse_moment(str(self.anchor), self.timezone)
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -303,38 +472,43 @@ _WRONG: Final = {
     "workdir": 'the directory is written cwd = "…"',
     "dir": 'the directory is written cwd = "…"',
     "disabled": "a schedule is switched off by enabled = false",
+    "crontab": 'a crontab line is written cron = "…"',
+    "interval": 'an interval is written every = "…"',
+    "depends_on": 'what it follows is written after = "…"',
+    "needs": 'what it follows is written after = "…"',
+    "retry": "further attempts are written retries = 3",
+    "max_retries": "further attempts are written retries = 3",
+    "concurrency": 'what becomes of a start while a run goes on is written overlap = "…"',
+    "roaming": "is of a worker: it stands in bartoc.toml",
+    "max_running": "is of a worker: it stands in bartoc.toml",
 }
-_LATER: Final[Mapping[str, Sequence[object]]] = {
-    "cron": (),
-    "every": (),
-    "at": (),
-    "after": (),
-    "when": (),
-    "pick": ("all",),
-    "overlap": ("skip",),
-    "missed": ("none",),
-    "catch_up": (),
-    "retries": (0,),
-    "retry_delay": (),
-    "rerun_interrupted": (False,),
-    "on_silence": (),
-    "roaming": (),
-    "max_running": (),
+_TRIGGERS: Final = ("on_calendar", "cron", "every", "at", "after")
+_LISTS: Final = {
+    "on_calendar": 'a calendar such as "*-*-* 02:00"',
+    "cron": 'a crontab line such as "0 2 * * *"',
+    "at": 'a time such as "2027-01-01T06:00:00Z"',
 }
-SCHEDULE: Final = Schema(Definition, wrong=_WRONG, later=_LATER, elsewhere=frozenset({"source"}))
+_COMPANIONS: Final = {"anchor": "every", "when": "after"}
+"""Keys that mean nothing without another."""
+_HIDDEN: Final = {
+    "source": "no such key",
+    "parent": 'what it follows is written after = "…"',
+    "same_worker": "no such key; it is so where workers is left out beside after",
+}
+"""Fields that are not keys, with what is said to whoever writes one."""
+SCHEDULE: Final = Schema(Definition, wrong=_WRONG, elsewhere=frozenset(_HIDDEN))
 DEFAULTS: Final = Schema(
     Policies,
     wrong={
         **_WRONG,
         **dict.fromkeys(
-            ("name", "id", "workers", "on_calendar", "cmds", "script"),
+            ("name", "id", "workers", "cmds", "script", *_TRIGGERS, *_COMPANIONS),
             "each schedule has its own; it has no default",
         ),
         **dict.fromkeys(
             ("description", "tags", "runbook"), "is no policy; write it in the schedule"
         ),
     },
-    later=_LATER,
 )
 
 MAIN_KEYS: Final = frozenset({"timezone", "defaults", "schedule", "schedules"})
@@ -366,6 +540,8 @@ class _Collected:
     faults: list[Fault] = field(default_factory=list)
     names: dict[str, Source] = field(default_factory=dict)
     """Where each name was first given, also by a schedule that is wrong otherwise."""
+    homeless: set[str] = field(default_factory=set)
+    """The names of those that follow another and do not say where they run."""
 
 
 def load_schedules(files: Iterable[tuple[str, str]]) -> tuple[Definition, ...]:
@@ -408,6 +584,7 @@ def read_schedules(documents: Sequence[Document], *, timezone: str | None = None
         for value, name in _tables(document, collected):
             _read_one(value, name, defaults, collected)
     _no_doubles(collected)
+    _follow(collected)
     sound = tuple(collected.definitions)
     if collected.faults:
         return Loaded((), InvalidConfig(collected.faults).faults, sound)
@@ -536,22 +713,22 @@ def _read_one(value: Value, worker: str | None, defaults: Values, collected: _Co
         faults.append(Fault(whole.place, f"{subject}{message}", whole.file, whole.line))
 
     own = reading.values
+    homeless = False
     here = Source(
         document.file,
         document.line(value.path),
         {
             path: document.line(own[path[:1]].path + path[1:])
             for path in (
-                ("workers",),
-                ("run_as",),
-                ("script",),
-                *_items(table, "on_calendar", "cmds"),
+                *((key,) for key in ("workers", "run_as", "script", "every", "anchor", "after")),
+                *_items(table, "on_calendar", "cron", "at", "cmds"),
             )
             if path[:1] in own
         },
     )
-    if "source" in table:
-        fault("source: no such key", "source")
+    for key, message in _HIDDEN.items():
+        if key in table:
+            fault(f"{key}: {message}", key)
     if ("offline_max",) in own:
         faults.append(_offline_fault(own.pop(("offline_max",)), subject))
     if worker is not None:
@@ -560,7 +737,8 @@ def _read_one(value: Value, worker: str | None, defaults: Values, collected: _Co
         selector = worker if re.fullmatch(r"[\w.-]+", worker) else f'"{worker}"'
         own["workers",] = Value(selector, value.path, document)
     elif ("workers",) not in own and "workers" not in table:
-        if not any(key in table for key in ("hosts", "host", "worker", "targets")):
+        homeless = "after" in table
+        if not homeless and not any(key in table for key in _PLACES):
             fault('workers is left out: where does it run? "*" is every worker')
         own["workers",] = Value("*", value.path, document)
     if isinstance(given, str):
@@ -573,10 +751,21 @@ def _read_one(value: Value, worker: str | None, defaults: Values, collected: _Co
     elif "name" not in table:
         fault('name is left out; write name = "…"')
         own["name",] = Value("?", value.path, document)
-    if ("on_calendar",) not in own:
-        if not any(key in table for key in _TRIGGERS):
-            fault('on_calendar is left out: when does it run? As "*-*-* 02:00"')
-        own["on_calendar",] = Value("daily", value.path, document)
+    triggers = [key for key in table if key in _TRIGGERS]
+    if not triggers and not any(key in table for key in _NEARLY_TRIGGERS):
+        ways = ", ".join(_TRIGGERS[1:-1])
+        fault(
+            'on_calendar is left out: when does it run? As "*-*-* 02:00"; or write '
+            f"{ways} or {_TRIGGERS[-1]}"
+        )
+    if len(triggers) > 1:
+        fault(f"{' and '.join(triggers)}: a schedule has one trigger; keep one", triggers[1])
+    for key, example in _LISTS.items():
+        if table.get(key) == []:
+            fault(f"{key}: expected {example}, found an empty list", key)
+    for key, other in _COMPANIONS.items():
+        if key in table and other not in table:
+            fault(f"{key}: means nothing without {other}", key)
     if "cmds" in table and "script" in table:
         fault("cmds and script: give one of the two", "script")
     elif table.get("cmds") == []:
@@ -591,10 +780,31 @@ def _read_one(value: Value, worker: str | None, defaults: Values, collected: _Co
         given={"source": here},
     )
     faults += built.faults
+    if built.settings is not None:
+        faults += _time_faults(built.settings, own, subject)
     if faults or built.settings is None:
         collected.faults += faults
-    else:
-        collected.definitions.append(built.settings)
+        return
+    collected.definitions.append(built.settings)
+    if homeless:
+        collected.homeless.add(built.settings.name)
+
+
+def _time_faults(definition: Definition, own: Values, subject: str) -> Iterator[Fault]:
+    """What is wrong with times, which only the schedule's zone makes instants."""
+    times: list[tuple[tuple[str, *tuple[int, ...]], str]]
+    times = [(("at", index), text) for index, text in enumerate(definition.at) if text != BOOT]
+    if definition.anchor not in (None, RANDOM_ANCHOR):
+        times.append((("anchor",), str(definition.anchor)))
+    for (key, *below), text in times:
+        try:
+            parse_moment(text, definition.timezone)
+        except UserError as error:
+            value = own[key,]
+            index = tuple(below) if isinstance(value.value, list) else ()
+            whole = value.fault("", index)
+            named = dotted((key, *index))
+            yield Fault(whole.place, f"{subject}{named}: {error}", whole.file, whole.line)
 
 
 def _items(table: Mapping[str, object], *keys: str) -> Iterator[Path]:
@@ -604,10 +814,11 @@ def _items(table: Mapping[str, object], *keys: str) -> Iterator[Path]:
         yield from ((key, index) for index in range(len(value) if isinstance(value, list) else 1))
 
 
-_TRIGGERS: Final = (
-    *("on", "calendar", "schedule", "oncalendar", "OnCalendar", "on_calendar"),
-    *("cron", "every", "at", "after"),
+_NEARLY_TRIGGERS: Final = (
+    *("on", "calendar", "schedule", "oncalendar", "OnCalendar"),
+    *("crontab", "interval", "depends_on", "needs"),
 )
+_PLACES: Final = ("hosts", "host", "worker", "targets")
 """Whoever wrote one of these is told what is right at its line, not also that it is missing."""
 _COMMANDS: Final = ("cmds", "script", "command", "commands", "cmd", "run")
 
@@ -651,6 +862,84 @@ def _no_doubles(collected: _Collected) -> None:
                 f'already stands for schedule "{other.name}" at {other.source}'
             )
             collected.faults.append(Fault(str(source), text, source.file, source.line))
+
+
+# -- who follows whom -----------------------------------------------------------------------------
+
+
+def _follow(collected: _Collected) -> None:
+    """Find the parent of each schedule that follows another, and with it where it runs."""
+    by_name = {definition.name: definition for definition in collected.definitions}
+    followed: dict[str, Definition | None] = {}  # with its parent; None where that is at fault
+    for definition in collected.definitions:
+        chain: dict[str, Definition] = {}  # from a child to its parent
+        current: Definition | None = definition
+        while current is not None and current.name not in followed:
+            if current.name in chain:
+                members = list(chain.values())
+                _circle(members[list(chain).index(current.name) :], collected)
+                break
+            chain[current.name] = current
+            current = by_name.get(_parent_name(current, collected) or "")
+        for name, child in reversed(chain.items()):
+            parent = _parent_name(child, collected)
+            if child.after is None:
+                followed[name] = child
+            elif parent is None:
+                known = nearest(child.after, sorted(collected.names))
+                message = f'no schedule is named "{child.after}"{known}'
+                collected.faults.append(_after_fault(child, message))
+                followed[name] = None
+            else:
+                followed[name] = _with_parent(child, followed.get(parent), collected)
+    collected.definitions = [
+        sound
+        for definition in collected.definitions
+        if (sound := followed[definition.name]) is not None
+    ]
+
+
+def _parent_name(child: Definition, collected: _Collected) -> str | None:
+    """The name of the schedule that `child` follows; in barto 1.x's spelling first a neighbour."""
+    if child.after is None:
+        return None
+    worker, slash, _ = child.name.rpartition("/")
+    names = (f"{worker}/{child.after}",) if slash else ()
+    return next((name for name in (*names, child.after) if name in collected.names), None)
+
+
+def _with_parent(
+    child: Definition, parent: Definition | None, collected: _Collected
+) -> Definition | None:
+    """`child` as it follows `parent`; None where it cannot."""
+    if parent is None:
+        return None
+    found: dict[str, object] = {"after": parent.name, "parent": parent.uid.hex()}
+    if child.name in collected.homeless:
+        if child.pick == "all" and parent.floating:
+            message = (
+                f'"{parent.name}" runs on a worker that the server chooses; say where this one '
+                'runs: workers = "…", or pick = "one"'
+            )
+            collected.faults.append(_after_fault(child, message))
+            return None
+        found["workers"] = parent.workers
+        found["same_worker"] = child.pick == "all"
+    elif "/" in child.name and child.pick == "all":
+        # What stands under a worker of barto 1.x stays there, and with its neighbours.
+        found["same_worker"] = child.workers == parent.workers and not parent.floating
+    return child.model_copy(update=found)
+
+
+def _circle(members: Sequence[Definition], collected: _Collected) -> None:
+    names = " -> ".join(f'"{member.name}"' for member in (*members, members[0]))
+    collected.faults.append(_after_fault(members[0], f"it follows itself: {names}"))
+
+
+def _after_fault(child: Definition, message: str) -> Fault:
+    place = child.source.of("after")
+    text = f'schedule "{child.name}": after: {message}'
+    return Fault(str(place), text, place.file, place.line)
 
 
 # -- the store's form -----------------------------------------------------------------------------

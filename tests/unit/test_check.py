@@ -221,6 +221,22 @@ def test_a_calendar_that_is_never_due_again() -> None:
     ]
 
 
+def test_a_crontab_line_or_a_time_that_is_never_due_again() -> None:
+    head = '[[schedule]]\nworkers = "*"\ncmds = ["true"]\n'
+    text = (
+        f'{head}name = "a"\ncron = ["@daily", "0 0 31 2 *"]\n'
+        f'{head}name = "b"\nat = ["2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z"]\n'
+        f'{head}name = "c"\ncron = "@reboot"\n'
+        f'{head}name = "d"\nat = "boot"\n'
+        f'{head}name = "e"\nevery = "1h"\n'
+    )
+    found = warnings(load_schedules([("x.toml", text)]), now=1_800_000_000_000_000)
+    assert [str(warning) for warning in found] == [
+        'x.toml:5: schedule "a": "0 0 31 2 *" is never due again',
+        'x.toml:10: schedule "b": "2020-01-01T00:00:00Z" is past, and never due again',
+    ]
+
+
 # -- the report -----------------------------------------------------------------------------------
 
 

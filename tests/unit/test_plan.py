@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,10 +16,12 @@ from bartos.plan import (
     Refusal,
     WorkerFacts,
     changes,
+    may_run,
     removes_too_much,
     schedule_rows,
     set_body,
     set_hash,
+    spec_of,
     without_workers,
     worker_set,
 )
@@ -83,6 +87,12 @@ def test_a_set_has_all_that_a_worker_needs() -> None:
         dst_gap="skip",
         dst_repeat="once",
         offline_max="1d",
+        overlap="replace",
+        missed="all",
+        catch_up="2h",
+        retries=3,
+        retry_delay="1m",
+        rerun_interrupted=True,
     )
     assert worker_set([definition], WEB1) == ScheduleSet(
         schedules=[
@@ -104,6 +114,12 @@ def test_a_set_has_all_that_a_worker_needs() -> None:
                 continue_on_error=True,
                 output_max=1024**2,
                 start_within_us=60_000_000,
+                overlap="replace",
+                missed="all",
+                catch_up_us=7_200_000_000,
+                retries=3,
+                retry_delay_us=60_000_000,
+                rerun_interrupted=True,
             )
         ],
         offline_max_us=86_400_000_000,
@@ -116,6 +132,58 @@ def test_defaults_are_those_of_the_wire() -> None:
             Schedule(uid=schedule_uid("a"), name="a", calendars=["*-*-* 00:00:00"], steps=["true"])
         ]
     )
+
+
+def spec(**keys: Any) -> Schedule:
+    return Schedule(uid=schedule_uid("a"), name="a", calendars=[], steps=["true"], **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ({"every": "15m"}, spec(every_us=900_000_000)),
+        ({"every": "15m", "anchor": "R"}, spec(every_us=900_000_000, anchor_drawn=True)),
+        (
+            {"every": "15m", "anchor": "1970-01-01T00:00:01Z"},
+            spec(every_us=900_000_000, anchor_us=1_000_000),
+        ),
+        (
+            {"at": ["1970-01-01 09:00:01", "1970-01-01T00:00:00Z"], "timezone": "Asia/Tokyo"},
+            spec(at=[0, 1_000_000], timezone="Asia/Tokyo"),
+        ),
+        ({"at": "boot"}, spec(on_boot=True)),
+        ({"cron": "@reboot"}, spec(on_boot=True)),
+        (
+            {"after": "b", "parent": "00" * 15 + "01", "same_worker": True, "when": "failed"},
+            spec(after=bytes(15) + b"\x01", when="failed"),
+        ),
+    ],
+)
+def test_every_trigger_has_its_wire_form(keys: dict[str, Any], wanted: Schedule) -> None:
+    definition = schedule("a", "*", on_calendar=[], **keys)
+    assert worker_set([definition], WEB1).schedules == [wanted]
+
+
+def test_a_crontab_line_travels_as_calendars() -> None:
+    (wanted,) = worker_set([schedule("a", on_calendar=[], cron="0 2 1 * 5")], WEB1).schedules
+    assert wanted.calendars == ["*-*-01 02:00:00", "Fri *-*-* 02:00:00"]
+
+
+def test_what_floats_is_in_no_set_and_has_the_same_form() -> None:
+    floating = schedule("a", pick="one")
+    plan = Plan([floating, schedule("b"), schedule("c", pick="one", enabled=False)])
+    assert names(plan.set_for(WEB1)) == ["b"]
+    assert plan.floating == [floating]
+    assert spec_of(floating) == spec_of(schedule("a"))
+
+
+def test_a_floating_start_goes_where_its_schedule_may_run() -> None:
+    floating = schedule("a", "role=canary", pick="one")
+    assert may_run(floating, WEB2)
+    assert not may_run(floating, WEB1)
+    assert not may_run(schedule("a", pick="one", enabled=False), WEB1)
+    servant = dataclasses.replace(WEB1, root=False)
+    assert not may_run(schedule("a", pick="one", run_as="postgres"), servant)
 
 
 DEFINITIONS = [

@@ -104,6 +104,22 @@ def test_every_default_is_what_the_design_says() -> None:
         retain=Retain(output=None, verdicts=None),
         continue_on_error=False,
         start_within=30.0,
+        pick="all",
+        overlap="skip",
+        missed="latest",
+        catch_up=3600.0,
+        retries=0,
+        retry_delay=30.0,
+        rerun_interrupted=False,
+        on_silence="wait",
+        cron=(),
+        every=None,
+        anchor=None,
+        at=(),
+        after=None,
+        when="ok",
+        parent="",
+        same_worker=False,
         dst_gap="next",
         dst_repeat="auto",
         offline_max=7 * 86_400.0,
@@ -141,6 +157,14 @@ output_max = "1MiB"
 retain = { output = "3d", verdicts = "9d" }
 continue_on_error = true
 start_within = "1m"
+pick = "one"
+overlap = "queue"
+missed = "all"
+catch_up = "72h"
+retries = 3
+retry_delay = "10m"
+rerun_interrupted = true
+on_silence = "reassign"
 dst_gap = "skip"
 dst_repeat = "once"
 enabled = false
@@ -168,6 +192,22 @@ enabled = false
         "retain": {"output": 3 * 86_400.0, "verdicts": 9 * 86_400.0},
         "continue_on_error": True,
         "start_within": 60.0,
+        "pick": "one",
+        "overlap": "queue",
+        "missed": "all",
+        "catch_up": 72 * 3600.0,
+        "retries": 3,
+        "retry_delay": 600.0,
+        "rerun_interrupted": True,
+        "on_silence": "reassign",
+        "cron": (),
+        "every": None,
+        "anchor": None,
+        "at": (),
+        "after": None,
+        "when": "ok",
+        "parent": "",
+        "same_worker": False,
         "dst_gap": "skip",
         "dst_repeat": "once",
         "offline_max": 7 * 86_400.0,
@@ -180,11 +220,6 @@ enabled = false
 def test_a_shell_may_be_named() -> None:
     assert one(with_key('shell = "bash"')).shell == ("bash", "-c")
     assert one(with_key('shell = "/bin/zsh"')).shell == ("/bin/zsh", "-c")
-
-
-def test_what_happens_anyway_may_be_written() -> None:
-    lines = ['pick = "all"', 'overlap = "skip"', 'missed = "none"', "retries = 0"]
-    assert one(with_key("\n".join([*lines, "rerun_interrupted = false"]))) == one(DAILY)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +306,221 @@ def test_a_zone_from_elsewhere_stands_for_the_file_s() -> None:
     assert (first.timezone, second.timezone) == ("Europe/Berlin", "Asia/Tokyo")
 
 
+# -- triggers -------------------------------------------------------------------------------------
+
+
+def triggered(lines: str) -> Definition:
+    return one(DAILY.replace('on_calendar = "daily"', lines))
+
+
+def test_a_crontab_line_is_its_calendars() -> None:
+    definition = triggered('cron = ["0 2 * * mon-fri", " 0 6 1 * sun "]')
+    assert definition.cron == ("0 2 * * mon-fri", "0 6 1 * sun")
+    assert definition.calendars == (
+        "Mon..Fri *-*-* 02:00:00",
+        "*-*-01 06:00:00",
+        "Sun *-*-* 06:00:00",
+    )
+    assert not definition.on_boot
+    assert triggered('on_calendar = ["daily", "00:00"]').calendars == ("*-*-* 00:00:00",)
+
+
+@pytest.mark.parametrize("line", ['cron = "@reboot"', 'at = "boot"'])
+def test_a_boot_is_a_trigger(line: str) -> None:
+    definition = triggered(line)
+    assert definition.on_boot
+    assert not definition.calendars
+    assert not definition.instants
+
+
+@pytest.mark.parametrize(
+    ("lines", "anchor_us"),
+    [
+        ('every = "15m"', 0),
+        ('every = "15m"\nanchor = "1970-01-01T00:00:07Z"', 7_000_000),
+        ('every = "15m"\nanchor = 1970-01-01T00:00:07Z', 7_000_000),
+        ('every = "15m"\nanchor = "1970-01-01 01:00"\ntimezone = "Europe/Berlin"', 0),
+        ('every = "15m"\nanchor = "R"', 0),
+    ],
+)
+def test_an_interval_has_an_anchor(lines: str, anchor_us: int) -> None:
+    definition = triggered(lines)
+    assert definition.every == 900.0
+    assert definition.anchor_us == anchor_us
+
+
+@pytest.mark.parametrize(
+    ("line", "instants"),
+    [
+        ('at = "1970-01-01T00:00:01Z"', (1_000_000,)),
+        ('at = ["1970-01-01T00:00:02Z", "1970-01-01 00:00:01"]', (1_000_000, 2_000_000)),
+        ("at = 1970-01-01T01:00:00+01:00", (0,)),
+        ("at = [1970-01-01 00:00:01, 1970-01-01 00:00:01.5]", (1_000_000, 1_500_000)),
+        ('at = "1970-01-01 01:00"\ntimezone = "Europe/Berlin"', (0,)),
+    ],
+)
+def test_times_are_instants(line: str, instants: tuple[int, ...]) -> None:
+    assert triggered(line).instants == instants
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "on_calendar = []",
+            '4: {}on_calendar: expected a calendar such as "*-*-* 02:00", found an empty list',
+        ),
+        (
+            "cron = []",
+            '4: {}cron: expected a crontab line such as "0 2 * * *", found an empty list',
+        ),
+        ("at = []", '4: {}at: expected a time such as "2027-01-01T06:00:00Z", found an empty list'),
+        (
+            'cron = "0 24 * * *"',
+            "4: {}cron: hour is 0 to 23, got 24; midnight is 0\n    0 24 * * *\n      ^^",
+        ),
+        (
+            'cron = ["@daily", "@reboot"]',
+            "4: {}cron: @reboot stands alone, in a schedule of its own",
+        ),
+        (
+            'at = ["boot", "2027-01-01T00:00:00Z"]',
+            '4: {}at: "boot" stands alone, in a schedule of its own',
+        ),
+        ('every = "0.5s"', '4: {}every: expected at least "1s", found 0.5 seconds'),
+        (
+            'every = "15m"\nanchor = "r"',
+            "5: {}anchor: a date and time is written as 2027-01-01T06:00:00Z, "
+            "2027-01-01T06:00:00+01:00 or 2027-01-01 06:00, not r\n    r\n    ^",
+        ),
+        (
+            'at = [\n"2027-01-01T00:00:00Z",\n"2027-03-28 02:30",\n]\ntimezone = "Europe/Berlin"',
+            "6: {}at[2]: clocks are put forward in Europe/Berlin, so this time does not exist; the "
+            "next that does is 2027-03-28 03:00:00\n    2027-03-28 02:30\n               ^^^^^",
+        ),
+        (
+            'at = "2027-10-31 02:30"\ntimezone = "Europe/Berlin"',
+            "4: {}at: clocks are put back in Europe/Berlin, so this time comes twice; write "
+            "2027-10-31 02:30+02:00 or 2027-10-31 02:30+01:00\n    2027-10-31 02:30\n"
+            "               ^^^^^",
+        ),
+        (
+            "at = 2027-01-01",
+            "4: {}at: a time is missing after the date, as in 2027-01-01 06:00\n"
+            "    2027-01-01\n    ^^^^^^^^^^",
+        ),
+        ("at = 06:00:00", "4: {}at: expected a text in quotes, found a time"),
+        ("at = 5", "4: {}at: expected a text in quotes, found a number"),
+        (
+            'every = "15m"\ncron = "@daily"',
+            "5: {}every and cron: a schedule has one trigger; keep one",
+        ),
+    ],
+)
+def test_a_trigger_that_is_wrong_is_told_what_is_right(lines: str, message: str) -> None:
+    text = DAILY.replace('on_calendar = "daily"', lines)
+    assert faults(text) == ["bartos.toml:" + message.format('schedule "daily": ')]
+
+
+def test_each_trigger_has_its_line() -> None:
+    definition = triggered('cron = [\n"@daily",\n"@hourly",\n]')
+    assert definition.source.of("cron", 1).line == 6
+
+
+def test_the_spelling_of_the_old_version_has_every_trigger() -> None:
+    first, second = load(
+        'schedules.w = [ { name = "a", every = "1h", cmds = ["x"] }, '
+        '{ name = "b", cron = "@daily", cmds = ["x"] } ]'
+    )
+    assert first.every == 3600.0
+    assert second.calendars == ("*-*-* 00:00:00",)
+
+
+# -- who follows whom -----------------------------------------------------------------------------
+
+
+def follower(name: str, after: str, *lines: str) -> str:
+    more = "".join(f"{line}\n" for line in lines)
+    return f'[[schedule]]\nname = "{name}"\nafter = "{after}"\ncmds = ["x"]\n{more}'
+
+
+def test_a_follow_up_stays_on_the_workers_of_its_parent() -> None:
+    last, middle, parent = load(
+        follower("c", "b", 'when = "always"')
+        + follower("b", "daily")
+        + DAILY.replace('workers = "*"', 'workers = "web*"')
+    )
+    assert (middle.after, middle.parent_uid, middle.workers) == ("daily", parent.uid, "web*")
+    assert (last.after, last.parent_uid, last.workers) == ("b", middle.uid, "web*")
+    assert (last.when, last.same_worker, last.floating) == ("always", True, False)
+    assert parent.parent_uid is None
+    assert not parent.floating
+
+
+def test_a_follow_up_that_says_where_it_runs_floats() -> None:
+    _, there, anywhere, last = load(
+        DAILY
+        + follower("there", "daily", 'workers = "db1"')
+        + follower("anywhere", "daily", 'pick = "one"')
+        + follower("last", "there", 'pick = "one"')
+    )
+    assert (there.floating, there.workers) == (True, "db1")
+    assert (anywhere.floating, anywhere.workers) == (True, "*")
+    assert (last.floating, last.workers) == (True, "db1")
+
+
+def test_a_schedule_of_which_one_worker_is_picked_floats() -> None:
+    assert one(with_key('pick = "one"')).floating
+
+
+def test_in_the_old_spelling_neighbours_follow_one_another() -> None:
+    text = (
+        'schedules.w = [ { name = "a", on_calendar = "daily", cmds = ["x"] }, '
+        '{ name = "b", after = "a", cmds = ["x"] }, '
+        '{ name = "c", after = "v/a", cmds = ["x"] }, '
+        '{ name = "d", after = "a", pick = "one", cmds = ["x"] } ]\n'
+        'schedules.v = [ { name = "a", on_calendar = "daily", cmds = ["x"] } ]\n'
+    )
+    _, near, far, picked, _ = load(text)
+    assert (near.after, near.workers, near.floating) == ("w/a", "w", False)
+    assert (far.after, far.workers, far.floating) == ("v/a", "w", True)
+    assert picked.floating
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            DAILY + follower("b", "dayly"),
+            '8: schedule "b": after: no schedule is named "dayly"; did you mean "daily"?',
+        ),
+        (follower("a", "a"), '3: schedule "a": after: it follows itself: "a" -> "a"'),
+        (
+            follower("x", "a") + follower("a", "c") + follower("b", "a") + follower("c", "b"),
+            '7: schedule "a": after: it follows itself: "a" -> "c" -> "b" -> "a"',
+        ),
+        (
+            with_key('pick = "one"') + follower("b", "daily"),
+            '9: schedule "b": after: "daily" runs on a worker that the server chooses; say where '
+            'this one runs: workers = "…", or pick = "one"',
+        ),
+        (
+            with_key("nice = 99") + follower("b", "daily"),
+            '6: schedule "daily": nice: expected at most 19, found the number 99',
+        ),
+    ],
+)
+def test_a_follow_up_that_cannot_be_is_told_why(text: str, message: str) -> None:
+    assert faults(text) == [f"bartos.toml:{message}"]
+
+
+def test_a_long_chain_is_read() -> None:
+    links = "".join(follower(f"s{i}", f"s{i + 1}") for i in range(1500))
+    definitions = load(links + DAILY.replace('"daily"\nworkers', '"s1500"\nworkers'))
+    assert definitions[0].workers == "*"
+    assert not definitions[0].floating
+
+
 # -- faults ---------------------------------------------------------------------------------------
 
 
@@ -284,11 +534,23 @@ def test_a_zone_from_elsewhere_stands_for_the_file_s() -> None:
         ('user = "x"', 'user: the user is written run_as = "…"'),
         ('time_out = "2h"', 'time_out: no such key; did you mean "timeout"?'),
         ("source = 1", "source: no such key"),
-        ('every = "15m"', "every: not available yet"),
-        ('overlap = "queue"', 'overlap: not available yet (today it is always "skip")'),
-        ('missed = "latest"', 'missed: not available yet (today it is always "none")'),
-        ('pick = "one"', 'pick: not available yet (today it is always "all")'),
-        ("retries = 3", "retries: not available yet (today it is always 0)"),
+        ('parent = "x"', 'parent: what it follows is written after = "…"'),
+        ('every = "15m"', "on_calendar and every: a schedule has one trigger; keep one"),
+        ('anchor = "R"', "anchor: means nothing without every"),
+        ('when = "ok"', "when: means nothing without after"),
+        (
+            'overlap = "wait"',
+            'overlap: expected "skip", "queue", "replace" or "allow", found the text "wait"',
+        ),
+        ('missed = "some"', 'missed: expected "latest", "all" or "none", found the text "some"'),
+        (
+            'catch_up = "73h"',
+            'catch_up: expected at most "72h": what is older is not started any more',
+        ),
+        ('retry_delay = "11m"', 'retry_delay: expected at most "10m", to which delays grow anyway'),
+        ("retries = -1", "retries: expected at least 0, found the number -1"),
+        ('depends_on = "x"', 'depends_on: what it follows is written after = "…"'),
+        ("max_running = 1", "max_running: is of a worker: it stands in bartoc.toml"),
         (
             'timezone = "Berlin"',
             'timezone: no time zone is named "Berlin"; did you mean Europe/Berlin? '
@@ -370,7 +632,8 @@ def test_a_key_that_is_wrong_is_told_what_is_right(line: str, message: str) -> N
         (
             "on_calendar",
             "#",
-            '1: schedule "daily": on_calendar is left out: when does it run? As "*-*-* 02:00"',
+            '1: schedule "daily": on_calendar is left out: when does it run? As "*-*-* 02:00"; '
+            "or write cron, every, at or after",
         ),
         (
             '= "daily"\ncmds',
