@@ -63,14 +63,34 @@ def test_offsets_at_any_instant_are_those_of_zoneinfo(name: str, at: datetime) -
     assert load(name).offset_at(instant) == offset_by(packaged(name), instant)
 
 
-def test_a_zone_whose_system_data_differ_uses_the_package_s() -> None:
-    changes = [(1_000_000_000, 3600), (1_100_000_000, 3600)]
-    data = resources.files("tzdata").joinpath("zoneinfo", "Asia", "Tokyo").read_bytes()
-    zone = Zone("Asia/Tokyo", 0, changes, data)
-    assert zone.starts == (1_000_000_000 * SECOND,)  # what changes nothing is left out
+def data_of(name: str) -> bytes:
+    return resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        data_of("Asia/Seoul"),
+        b"",
+        b"TZif2",
+        b"TZif" + data_of("Asia/Tokyo")[4:5].replace(b"2", b"\0") + data_of("Asia/Tokyo")[5:],
+        data_of("Asia/Tokyo")[:200],
+        data_of("Asia/Tokyo").replace(b"JST-9", b"JST=9"),
+    ],
+    ids=["another", "empty", "a header alone", "version 1", "cut off", "another footer"],
+)
+def test_a_zone_whose_system_data_differ_uses_the_package_s(system: bytes) -> None:
+    zone = Zone("Asia/Tokyo", data_of("Asia/Tokyo"), system)
+    assert zone.starts == ()
     assert zone.tzinfo is not ZoneInfo("Asia/Tokyo")
     assert str(zone.tzinfo) == "Asia/Tokyo"
-    assert load("Asia/Tokyo").tzinfo is ZoneInfo("Asia/Tokyo")
+
+
+def test_a_zone_whose_system_data_agree_is_the_one_that_callers_have() -> None:
+    data = data_of("Europe/Berlin")
+    assert load("Europe/Berlin").tzinfo is ZoneInfo("Europe/Berlin")
+    for system in (None, data, data + b"\n"):
+        assert Zone("Europe/Berlin", data, system).tzinfo is ZoneInfo("Europe/Berlin")
 
 
 def test_utc_is_the_datetime_module_s_own() -> None:

@@ -5,39 +5,41 @@ Instants are ints here, microseconds since 1970 in UTC, except where a name says
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
-from libbarto.realtime import changes, zones
-from libbarto.realtime.changes import SYSTEMD, Passes
+from libbarto.realtime import changes, stepping, zones
+from libbarto.realtime.changes import SYSTEMD
 from libbarto.realtime.drawing import draw
 from libbarto.realtime.grammar import Parts, format_parts, parse
 from libbarto.realtime.search import DAY_US, Search
+from libbarto.realtime.stepping import IntStep, Step, datetime_step, instant_of, int_step
 from libbarto.realtime.units import DAY, DAY_FROM_END, UNITS, Field, Item, Random, Unit
-from libbarto.realtime.zones import EPOCH, SECOND_US, Zone
+from libbarto.realtime.zones import Zone
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Realtime:
     """A calendar expression, immutable and hashable; made by `parse`.
 
+    >>> from datetime import UTC
     >>> weekdays = Realtime.parse("mon..fri 2:30")
     >>> str(weekdays)
     'Mon..Fri *-*-* 02:30:00'
-    >>> weekdays.next_after(datetime(2026, 11, 21, tzinfo=EPOCH.tzinfo))
+    >>> weekdays.next_after(datetime(2026, 11, 21, tzinfo=UTC))
     datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.timezone.utc)
     """
 
     parts: Parts
     """What the expression says, field by field."""
 
-    _ready: tuple[Search, Passes, Zone | None] | None = field(
-        default=None, init=False, compare=False
-    )
-    # Made at the first question and set whole, so that threads can at worst make it twice.
+    # What the first question makes and later ones reuse. Each is set whole, so that threads can
+    # at worst make it twice.
+    _search: Search | None = field(default=None, init=False, compare=False)
+    _steps: dict[str, Step] = field(default_factory=dict, init=False, compare=False)
+    _int_steps: dict[str, IntStep] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> Realtime:
@@ -108,16 +110,21 @@ class Realtime:
         Raises ValueError while `R` is not bound or for another policy; CalendarError for a zone
         that does not exist.
         """
-        search, automatic, home = self._ready or self._prepare()
-        zone = home or zones.load(tz)
-        if dst_repeat == "auto":
-            passes = automatic
-        elif dst_repeat == "once":
-            passes = SYSTEMD
-        else:
+        try:
+            step = self._int_steps[tz]
+        except (KeyError, TypeError):
+            step = self._int_step(tz)
+        if dst_repeat not in ("auto", "once"):
             raise ValueError(f"dst_repeat is 'auto' or 'once', not {dst_repeat!r}")
         if dst_gap not in ("next", "skip"):
             raise ValueError(f"dst_gap is 'next' or 'skip', not {dst_gap!r}")
+        reading = step(instant)
+        if reading > stepping.NONE:
+            return reading
+        if reading == stepping.NONE:
+            return None
+        passes = SYSTEMD if dst_repeat == "once" else changes.automatic(self.parts)
+        search, zone = self._search_in(tz)
         found = changes.after(search, zone, instant, passes, dst_gap == "next")
         return None if found is None else found[0] - zone.offsets[found[1]]
 
@@ -127,39 +134,29 @@ class Realtime:
         Clock changes are treated as systemd does. Raises as `elapse_after`, and ValueError for a
         naive `moment`.
 
-        >>> utc = EPOCH.tzinfo
-        >>> Realtime.parse("*-2-29").next_after(datetime(2026, 1, 1, tzinfo=utc))
+        >>> from datetime import UTC
+        >>> Realtime.parse("*-2-29").next_after(datetime(2026, 1, 1, tzinfo=UTC))
         datetime.datetime(2028, 2, 29, 0, 0, tzinfo=datetime.timezone.utc)
         """
-        search, _, home = self._ready or self._prepare()
-        zone = home or zones.load(tz)
-        if moment.tzinfo is zone.tzinfo:  # the wall clock is at hand: no offset needed far from
-            since = moment - zone.epoch  # every change
-            day, time = since.days, since.seconds * SECOND_US + since.microseconds
-            wall = day * DAY_US + time
-            place = bisect_right(zone.edges, wall)
-            if not place & 1:
-                reading = search.after(day, time)
-                if reading < zone.edges[place]:
-                    return None if reading < 0 else zone.epoch + timedelta(0, 0, reading)
-        found = changes.after(search, zone, _instant(moment), SYSTEMD, False)
-        return None if found is None else zone.datetime(found[0], found[2])
+        try:
+            step = self._steps[tz]
+        except (KeyError, TypeError):
+            step = self._step(tz)
+        return step(moment)
 
     def previous_before(self, moment: datetime, tz: str = "UTC") -> datetime | None:
         """The last elapse strictly before the aware `moment`, in the calendar's zone, or None.
 
         Readings that exist twice count in their first pass. Raises as `next_after`.
         """
-        search, _, home = self._ready or self._prepare()
-        zone = home or zones.load(tz)
-        found = changes.before(search, zone, _instant(moment))
+        search, zone = self._search_in(tz)
+        found = changes.before(search, zone, instant_of(moment))
         return None if found is None else zone.datetime(found[0])
 
     def matches(self, moment: datetime, tz: str = "UTC") -> bool:
         """Whether the wall clock in the calendar's zone matches at the aware `moment`."""
-        search, _, home = self._ready or self._prepare()
-        zone = home or zones.load(tz)
-        instant = _instant(moment)
+        search, zone = self._search_in(tz)
+        instant = instant_of(moment)
         wall = instant + zone.offset_at(instant)
         return search.after(*divmod(wall - 1, DAY_US)) == wall
 
@@ -170,15 +167,29 @@ class Realtime:
             yield found
             found = self.next_after(found, tz)
 
-    def _prepare(self) -> tuple[Search, Passes, Zone | None]:
-        """What the first question makes and later ones reuse."""
-        parts = self.parts
-        if self.has_random:
-            raise ValueError(f"'{self}' has R, which is drawn by bind(seed) before it elapses")
-        home = None if parts.zone is None else zones.load(parts.zone)
-        ready = (Search(parts), changes.automatic(parts), home)
-        object.__setattr__(self, "_ready", ready)
-        return ready
+    def _search_in(self, tz: str) -> tuple[Search, Zone]:
+        """What is searched, and the zone: the calendar's own, or that of this name."""
+        if self._search is None:
+            if self.has_random:
+                raise ValueError(f"'{self}' has R, which is drawn by bind(seed) before it elapses")
+            object.__setattr__(self, "_search", Search(self.parts))
+        assert self._search is not None
+        return self._search, zones.load(self.parts.zone or tz)
+
+    def _step(self, tz: str) -> Step:
+        search, zone = self._search_in(tz)
+        step = self._steps.get(zone.name) or datetime_step(search, zone)
+        self._steps[zone.name] = step
+        return step
+
+    def _int_step(self, tz: str) -> IntStep:
+        search, zone = self._search_in(tz)
+        step = self._int_steps.get(zone.name) or int_step(search, zone)
+        self._int_steps[zone.name] = step
+        return step
+
+    def __reduce__(self) -> tuple[type[Realtime], tuple[Parts]]:
+        return Realtime, (self.parts,)  # steps are functions, made anew where they are needed
 
 
 def _drawn(value: Field, unit: Unit, seed: bytes, text: bytes) -> Field:
@@ -193,14 +204,6 @@ def _drawn(value: Field, unit: Unit, seed: bytes, text: bytes) -> Field:
     if unit is DAY_FROM_END:  # an open repetition would run towards the month's end
         return (Item(drawn, last - (last - drawn) % step, step),)
     return (Item(drawn * unit.scale, -1, step * unit.scale),)
-
-
-def _instant(moment: datetime) -> int:
-    """An aware datetime in microseconds since 1970."""
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone: pass an aware datetime")
-    since = moment - EPOCH
-    return (since.days * 86_400 + since.seconds) * SECOND_US + since.microseconds
 
 
 def upcoming(expr: str, base: datetime, n: int, tz: str = "UTC") -> list[datetime]:

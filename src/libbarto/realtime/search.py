@@ -9,7 +9,6 @@ a mask of the years that match at all: 29 February and "never" need no loop.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from typing import Final
 
 from libbarto.realtime.grammar import Parts
@@ -94,8 +93,6 @@ class Search:
     __slots__ = (
         "_days",
         "_days_of_year",
-        "_first_second",
-        "_last_second",
         "_live",
         "_month_days",
         "_months",
@@ -103,7 +100,9 @@ class Search:
         "_weekdays",
         "_years",
         "first",
+        "first_second",
         "last",
+        "last_second",
         "minutes",
         "ranges",
     )
@@ -134,22 +133,20 @@ class Search:
         assert not isinstance(parts.second, Random)
         self.ranges = tuple(item_values(item, SECOND) for item in parts.second)
         """The microseconds of a minute that match; they may overlap."""
-        self._seconds: Sequence[int] | None
-        if len(self.ranges) == 1 and len(self.ranges[0]) > 60:
-            self._seconds = self.ranges[0]
-        elif sum(map(len, self.ranges)) <= MOST_SECONDS:
+        self._seconds: tuple[int, ...] | None = None
+        if len(self.ranges) > 1 and sum(map(len, self.ranges)) <= MOST_SECONDS:
             self._seconds = tuple(sorted(set().union(*self.ranges)))
-        else:
-            self._seconds = None
 
-        self._first_second = min(values[0] for values in self.ranges)
-        self._last_second = max(values[-1] for values in self.ranges)
+        self.first_second = min(values[0] for values in self.ranges)
+        """The first microsecond of a minute that matches."""
+        self.last_second = max(values[-1] for values in self.ranges)
+        """The last microsecond of a minute that matches."""
 
         minute = (self.minutes & -self.minutes).bit_length() - 1
-        self.first = minute * MINUTE_US + self._first_second
+        self.first = minute * MINUTE_US + self.first_second
         """The first time of day that matches."""
         minute = self.minutes.bit_length() - 1
-        self.last = minute * MINUTE_US + self._last_second
+        self.last = minute * MINUTE_US + self.last_second
         """The last time of day that matches."""
 
     def days(self, kind: int) -> int:
@@ -201,23 +198,29 @@ class Search:
             if days & 1 and time < self.last:
                 minute, rest = divmod(time, MINUTE_US)
                 minutes = self.minutes >> minute
-                if minutes & 1 and rest < self._last_second:
-                    seconds = self._seconds
-                    if seconds is None:
-                        return day * DAY_US + time - rest + self._second_after(rest)
-                    return day * DAY_US + time - rest + seconds[bisect_right(seconds, rest)]
+                if minutes & 1 and rest < self.last_second:
+                    return day * DAY_US + time - rest + self.second_after(rest)
                 minutes >>= 1
                 minute += (minutes & -minutes).bit_length()
-                return day * DAY_US + minute * MINUTE_US + self._first_second
+                return day * DAY_US + minute * MINUTE_US + self.first_second
             days >>= 1
             if days:
                 return (day + (days & -days).bit_length()) * DAY_US + self.first
-        years = self.live_years >> (year + 1)
+        day = self.first_day_after(year)
+        return NEVER if day < 0 else day * DAY_US + self.first
+
+    def first_day_after(self, year: int) -> int:
+        """The first day that matches in a later year than this (counted from 1970), or NEVER.
+
+        Days are counted from 1970-01-01.
+        """
+        year = max(year + 1, 0)
+        years = self.live_years >> year
         if not years:
             return NEVER
-        year += (years & -years).bit_length()
+        year += (years & -years).bit_length() - 1
         days = self.days(YEAR_KINDS[year])
-        return (YEAR_STARTS[year] + (days & -days).bit_length() - 1) * DAY_US + self.first
+        return YEAR_STARTS[year] + (days & -days).bit_length() - 1
 
     def before(self, day: int, time: int) -> int:
         """The last matching reading strictly before `time` on a day, as `after` counts them."""
@@ -246,13 +249,20 @@ class Search:
         minute, rest = divmod(time, MINUTE_US)
         minutes = self.minutes & ((2 << minute) - 1)
         if minutes >> minute & 1:
-            if rest > self._first_second:
+            if rest > self.first_second:
                 return time - rest + self._second_before(rest)
             minutes ^= 1 << minute
-        return (minutes.bit_length() - 1) * MINUTE_US + self._last_second
+        return (minutes.bit_length() - 1) * MINUTE_US + self.last_second
 
-    def _second_after(self, rest: int) -> int:
-        """The first second of a minute strictly after `rest`, which lies before the last one."""
+    def second_after(self, rest: int) -> int:
+        """The first microsecond of a minute strictly after `rest`, which lies before the last."""
+        seconds = self._seconds
+        if seconds is not None:
+            return seconds[bisect_right(seconds, rest)]
+        if len(self.ranges) == 1:
+            values = self.ranges[0]
+            ahead = values.start - rest
+            return rest + (ahead if ahead > 0 else ahead % values.step or values.step)
         return min(
             values[at] for values in self.ranges if (at := bisect_right(values, rest)) < len(values)
         )

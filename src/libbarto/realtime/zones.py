@@ -12,16 +12,21 @@ import functools
 import io
 import re
 import struct
+import zoneinfo
 from bisect import bisect_right
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from importlib import resources
+from itertools import pairwise
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from libbarto.errors import CalendarError
 
 SECOND_US: Final = 1_000_000
+DAY_US: Final = 86_400 * SECOND_US
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH_DAY: Final = EPOCH.toordinal()
 FIRST_INSTANT: Final = -2 * 86_400
 """Nothing elapses before 1970 on any wall, so earlier transitions do not matter (seconds)."""
 BEYOND: Final = 1 << 62
@@ -36,30 +41,41 @@ class Zone:
     `offsets[i + 1]` from it on. `edges` are wall clock readings: `edges[2 * i]` to
     `edges[2 * i + 1]` (end exclusive) does not exist or exists twice because of the i-th change.
     So one bisect in `edges` tells the period of a reading, and whether it lies near a change. The
-    last edge is beyond every reading.
+    last edge is beyond every reading. `touched` are the days since 1970 on this zone's wall that
+    have readings between two edges of one change; `touched_ordinals` the same as `date` counts.
+    `times` keeps aware times of day, by minute, for those who make many datetimes.
     """
 
-    __slots__ = ("edges", "epoch", "name", "offsets", "starts", "tzinfo")
+    __slots__ = (
+        "edges",
+        "epoch",
+        "name",
+        "offsets",
+        "starts",
+        "times",
+        "touched",
+        "touched_ordinals",
+        "tzinfo",
+    )
 
-    def __init__(self, name: str, offset: int, changes: list[tuple[int, int]], data: bytes) -> None:
+    def __init__(self, name: str, data: bytes, system: bytes | None = None) -> None:
+        """Of a TZif file's `data`, and of what the system has under the name, if anything."""
         self.name = name
-        starts: list[int] = []
-        offsets = [offset * SECOND_US]
-        edges: list[int] = []
-        for second, after in changes:
-            if after * SECOND_US == offsets[-1]:
-                continue
-            if second < FIRST_INSTANT:
-                offsets[-1] = after * SECOND_US
-                continue
-            starts.append(second * SECOND_US)
-            edges.append(starts[-1] + min(offsets[-1], after * SECOND_US))
-            edges.append(starts[-1] + max(offsets[-1], after * SECOND_US))
-            offsets.append(after * SECOND_US)
-        self.starts = tuple(starts)
-        self.offsets = tuple(offsets)
+        self.starts, self.offsets = _table(data)
+        edges = [
+            start + offset
+            for start, both in zip(self.starts, pairwise(self.offsets), strict=True)
+            for offset in sorted(both)
+        ]
         self.edges = (*edges, BEYOND)
-        self.tzinfo = self._tzinfo(data)
+        self.touched = frozenset(
+            day
+            for first, stop in zip(edges[::2], edges[1::2], strict=True)
+            for day in range(first // DAY_US, (stop - 1) // DAY_US + 1)
+        )
+        self.touched_ordinals = frozenset(day + EPOCH_DAY for day in self.touched)
+        self.times: dict[int, time] = {}
+        self.tzinfo = self._tzinfo(data, system)
         self.epoch = datetime(1970, 1, 1, tzinfo=self.tzinfo)
         """Midnight of 1970-01-01 on this zone's wall, to count readings from."""
 
@@ -75,7 +91,7 @@ class Zone:
         at = self.epoch + timedelta(0, 0, wall)
         return at.replace(fold=1) if fold else at
 
-    def _tzinfo(self, data: bytes) -> tzinfo:
+    def _tzinfo(self, data: bytes, system: bytes | None) -> tzinfo:
         """What datetimes of this zone carry: the shared `ZoneInfo` if it agrees with the table.
 
         `ZoneInfo(name)` is what callers hold, and comparing datetimes of one tzinfo is what they
@@ -83,13 +99,30 @@ class Zone:
         """
         if self.name == "UTC":
             return UTC
-        shared = ZoneInfo(self.name)
-        for start, before, after in zip(self.starts, self.offsets, self.offsets[1:], strict=False):
-            for instant, offset in ((start - SECOND_US, before), (start, after)):
-                at = (EPOCH + timedelta(0, 0, instant)).astimezone(shared)
-                if at.utcoffset() != timedelta(0, 0, offset):
-                    return ZoneInfo.from_file(io.BytesIO(data), key=self.name)
-        return shared
+        if system is not None and system != data:
+            try:
+                agrees = _table(system) == (self.starts, self.offsets)
+            except CalendarError:
+                agrees = False
+            if not agrees:
+                return ZoneInfo.from_file(io.BytesIO(data), key=self.name)
+        return ZoneInfo(self.name)
+
+
+def _table(data: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The `starts` and `offsets` of a zone, from a TZif file's data; what changes nothing is left
+    out, and so is what lies before 1970."""
+    offset, changes = read_tzif(data)
+    starts, offsets = [], [offset * SECOND_US]
+    for second, after in changes:
+        if after * SECOND_US == offsets[-1]:
+            continue
+        if second < FIRST_INSTANT:
+            offsets[-1] = after * SECOND_US
+            continue
+        starts.append(second * SECOND_US)
+        offsets.append(after * SECOND_US)
+    return tuple(starts), tuple(offsets)
 
 
 @functools.cache
@@ -117,26 +150,50 @@ def suggestion(name: str) -> str:
     return f"; did you mean {known[near[0]]}?" if near else ""
 
 
-@functools.cache
 def load(name: str) -> Zone:
     """The zone of that name.
 
     Raises CalendarError, naming it and one that is nearly spelled so, if there is none.
     """
+    if not isinstance(name, str):
+        raise CalendarError(f"a time zone is given by its name, not by {type(name).__name__}", "")
     if not is_zone(name):
         shown = name if len(name) <= 60 else f"{name[:57]}..."
-        raise CalendarError(f"no time zone is named {shown!r}{suggestion(name)}", name[:60])
+        raise CalendarError(f"no time zone is named {shown!a}{suggestion(name)}", name[:60])
+    return _load(name)
+
+
+@functools.cache
+def _load(name: str) -> Zone:
     data = resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
-    first, changes = read_tzif(data)
-    return Zone(name, first, changes, data)
+    return Zone(name, data, _system_data(name))
+
+
+def _system_data(name: str) -> bytes | None:
+    """What `ZoneInfo(name)` reads before the package's data: the system's, if it has any."""
+    for root in zoneinfo.TZPATH:
+        try:
+            return Path(root, name).read_bytes()
+        except OSError:
+            continue
+    return None
 
 
 def read_tzif(data: bytes) -> tuple[int, list[tuple[int, int]]]:
     """The offset at first, and (instant, offset from then on) in order, all in seconds.
 
     Reads the second block of a TZif file of version 2 or later (RFC 8536 section 3), and expands
-    the rule in its footer to the end of `LAST_YEAR`.
+    the rule in its footer to the end of `LAST_YEAR`. Raises CalendarError for anything else.
     """
+    if data[:4] != b"TZif" or data[4:5] < b"2":
+        raise CalendarError("zone data that are no TZif file of version 2 or later", "")
+    try:
+        return _read_tzif(data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise CalendarError(f"zone data cannot be read: {error}", "") from error
+
+
+def _read_tzif(data: bytes) -> tuple[int, list[tuple[int, int]]]:
     header = ">4sc15x6I"
     size = struct.calcsize(header)
     _, _, utcs, walls, leaps, times, types, chars = struct.unpack_from(header, data)
