@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import resource
@@ -346,6 +347,65 @@ async def test_a_timeout_reaches_what_tried_to_escape(runner: KeeperRunner) -> N
     assert ends(events) == [(None, signal.SIGTERM, "timeout")]
     assert ended(events).timed_out
     assert sleepers() == set()
+
+
+async def serve_without_cgroups(directory: Path) -> None:
+    """Start a keeper as on a host whose cgroups it may not use."""
+    starter = await asyncio.create_subprocess_exec(
+        PYTHON,
+        "-c",
+        "import sys; from bartoc.keeper import server; server.cgroup_base = lambda: None\n"
+        "server.serve(sys.argv[1])",
+        str(directory),
+    )
+    assert await starter.wait() == 0
+
+
+def cleared(seconds: int) -> str:
+    """Two processes that leave session, parent and environment behind; `seconds` names them."""
+    sleep = f"sleep {seconds}"
+    return f"env -i setsid /bin/sh -c '({sleep} & {sleep} &) ; {sleep} &'"
+
+
+def sleeping(seconds: int) -> set[int]:
+    """Those of `cleared` that are alive."""
+    found = set()
+    for pid in tree.Snapshot().processes:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\0%d\0" % seconds:
+                found.add(pid)
+    return found
+
+
+async def test_what_left_session_parent_and_environment_behind_is_found_without_cgroups(
+    runner: KeeperRunner, tmp_path: Path
+) -> None:
+    await serve_without_cgroups(tmp_path)
+    await runner.open()
+    one, other = 1_000_000 + os.getpid(), 2_000_000 + os.getpid()
+    await runner.spawn(order(f"{cleared(other)}; echo up; sleep 1000", attempt=2))
+    await runner.spawn(order(f"{cleared(one)}; echo up; sleep 1000"))
+    await until(lambda: len(sleeping(one)) == len(sleeping(other)) == 3)
+    await runner.cancel(RUN, 1, 5.0)
+    assert ends(await told(runner)) == [(None, signal.SIGTERM, "cancelled")]
+    assert sleeping(one) == set()
+    assert len(sleeping(other)) == 3  # another attempt's are left alone
+    await runner.shutdown(0.2)
+    assert sleeping(other) == set()
+
+
+async def test_a_new_keeper_finds_them_too(runner: KeeperRunner, tmp_path: Path) -> None:
+    await serve_without_cgroups(tmp_path)
+    await runner.open()
+    name = 3_000_000 + os.getpid()
+    await runner.spawn(order(f"{cleared(name)}; echo up; sleep 1000"))
+    await until(lambda: len(sleeping(name)) == 3)
+    os.kill(keeper_pid(tmp_path), signal.SIGKILL)
+    async for _ in runner.events():
+        pass
+    (known,) = await runner.open()
+    assert known.state is RunState.INTERRUPTED
+    assert sleeping(name) == set()
 
 
 async def test_a_stopped_command_is_ended_by_TERM(runner: KeeperRunner) -> None:

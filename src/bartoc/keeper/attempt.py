@@ -219,6 +219,7 @@ class Attempt:
             nice=order["nice"],
             cgroup=self.tree.cgroup,
             nofile=self._keeper.nofile,
+            queue_limit=self.tree.queue_limit,
         )
         return launch(command, self._keeper.null, self._keeper.private)
 

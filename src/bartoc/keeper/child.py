@@ -33,6 +33,8 @@ class Command(NamedTuple):
     nice: int
     cgroup: str | None
     nofile: tuple[int, int]
+    queue_limit: int | None = None
+    """The soft limit on message queues, by which its orphans are known; None leaves it."""
 
 
 class Launched(NamedTuple):
@@ -89,6 +91,9 @@ def _become(command: Command, go: int, outcome: int, streams: tuple[int, int, in
             os.dup2(stream, fd)
         stage = "limits"
         resource.setrlimit(resource.RLIMIT_NOFILE, command.nofile)
+        if command.queue_limit is not None:
+            _, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+            resource.setrlimit(resource.RLIMIT_MSGQUEUE, (command.queue_limit, hard))
         stage = "nice"
         if command.nice:
             os.setpriority(os.PRIO_PROCESS, 0, command.nice)

@@ -32,7 +32,8 @@ READ_BYTES: Final = 64 * 1024
 """The most that is read from a pipe at once, so the most a frame carries: a pipe's capacity."""
 
 LINES: Final = {
-    "planned": "the directory was made: boot, at, marks and cgroup (where its processes are)",
+    "planned": "the directory was made: boot, at, and how to find its processes: marks, cgroup and "
+    "queue_limit",
     "started": "a step has a process: step, pid, born (its start time in ticks), boot, at",
     "ended": "its main process is gone: step, code, signal, from, at, why",
     "done": "the attempt is over: at, timed_out, cancelled, orphans, streams",

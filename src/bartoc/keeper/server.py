@@ -22,7 +22,7 @@ from typing import NamedTuple
 from bartoc.keeper import crash, files
 from bartoc.keeper.attempt import Attempt, DidNotStart, Status
 from bartoc.keeper.files import Message
-from bartoc.keeper.tree import Snapshot, Tree, cgroup_base, marks
+from bartoc.keeper.tree import Snapshot, Tree, cgroup_base, draw_queue_limit, marks
 
 IDLE_SECONDS = 60.0
 """A keeper with nothing to run and nobody to speak with leaves after this."""
@@ -89,6 +89,8 @@ class Server:
         self._records: dict[Key, Record] = {}
         self._mains: dict[int, Attempt] = {}
         self._grown: set[Key] = set()
+        self._queue_limits: set[int | None] = set()
+        """Of the attempts that run: each is told from the others by its own."""
         self._old_trees: list[Tree] = []
         """Of attempts that are over, but whose cgroup could not be removed yet."""
         self._connection: Connection | None = None
@@ -153,6 +155,7 @@ class Server:
             attempt.path, attempt.state, attempt.position, attempt.status_size
         )
         self._attempts.pop(key, None)
+        self._queue_limits.discard(attempt.tree.queue_limit)
         self._idle_since = time.monotonic()
         self._sweep(attempt.tree)
         self.stuck()
@@ -362,7 +365,9 @@ class Server:
             self._refuse(key, "the worker is stopping")
             return
         crash.at("keeper.before_directory")
-        tree = Tree(self._look, marks(order["env"]), self._make_cgroup(key))
+        limit = draw_queue_limit(self._queue_limits)
+        self._queue_limits.add(limit)
+        tree = Tree(self._look, marks(order["env"]), self._make_cgroup(key), limit)
         path = f"{files.RUNS}/{files.attempt_name(*key)}"
         try:
             status = self._plan(key, path, tree, order)
@@ -374,6 +379,7 @@ class Server:
                 status.close()
             _remove(path)
             tree.remove_cgroup()
+            self._queue_limits.discard(limit)
             why = error.strerror if isinstance(error, OSError) else None
             self._refuse(key, f"could not start: {why or error}")
 
@@ -394,6 +400,7 @@ class Server:
             "at": time.time_ns() // 1000,
             "marks": [os.fsdecode(mark) for mark in marks(order["env"])],
             "cgroup": tree.cgroup,
+            "queue_limit": tree.queue_limit,
             "pos": 0,
         }
         try:
@@ -501,7 +508,12 @@ class Server:
         """The processes of an attempt of this boot; after another one there are none."""
         if plan.get("boot") != self.boot:
             return Tree(self._look)
-        tree = Tree(self._look, [os.fsencode(mark) for mark in plan["marks"]], plan["cgroup"])
+        tree = Tree(
+            self._look,
+            [os.fsencode(mark) for mark in plan["marks"]],
+            plan["cgroup"],
+            plan.get("queue_limit"),  # the keeper of an older bartoc gave none
+        )
         for line in status:
             if line["is"] == "started":
                 tree.add(line["pid"], line["born"])

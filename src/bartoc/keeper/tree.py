@@ -3,16 +3,21 @@
 With cgroup v2 the kernel knows: an attempt has a cgroup of its own, which no process can leave.
 Beside that, and where no cgroup can be made, /proc is read: what is in the session of a step's
 main process, what descends from such a process, and what carries the attempt's marks (BARTO_RUN
-and BARTO_ATTEMPT) in its environment, so that a `setsid` or a double fork is no way out. Without
-cgroups only a process that did both and cleared its environment escapes.
+and BARTO_ATTEMPT) in its environment, so that a `setsid` or a double fork is no way out.
+
+A process that did both and cleared its environment is left without a parent, and becomes a child
+of the keeper, which is a subreaper (prctl(2)). Whose it is tells a limit that nothing else cares
+for: each attempt is given a soft RLIMIT_MSGQUEUE of its own, a little below the usual, which is
+inherited by all that it starts and survives `exec` (getrlimit(2)).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import NamedTuple
 
 
@@ -62,6 +67,10 @@ class Snapshot:
         self.processes: dict[int, Process] = {}
         self.children: dict[int, list[Process]] = {}
         self._environ: dict[int, frozenset[bytes]] = {}
+        self._queues: dict[int, int | None] = {}
+        self.heirs = _ancestors(here)
+        """Whose children processes without a parent become: this one, or one that it descends
+        from."""
         for name in os.listdir("/proc"):
             if name.isdecimal():
                 found = process(int(name))
@@ -74,6 +83,12 @@ class Snapshot:
         if found.pid not in self._environ:
             self._environ[found.pid] = _environ(found)
         return self._environ[found.pid]
+
+    def queue_limit(self, found: Process) -> int | None:
+        """The soft limit on bytes in message queues, None where there is none to be read."""
+        if found.pid not in self._queues:
+            self._queues[found.pid] = _queue_limit(found)
+        return self._queues[found.pid]
 
     def with_descendants(self, inside: Iterable[Process]) -> list[Process]:
         """These, and all that descends from them."""
@@ -100,20 +115,71 @@ def _environ(found: Process) -> frozenset[bytes]:
         return frozenset()
 
 
+def _queue_limit(found: Process) -> int | None:
+    try:
+        with open(f"/proc/{found.pid}/limits", "rb", buffering=0) as file:
+            return parse_limits(file.readall())
+    except OSError:
+        return None
+
+
+def parse_limits(text: bytes) -> int | None:
+    """The soft limit on bytes in message queues of /proc/PID/limits, None for none.
+
+    >>> parse_limits(b"Max msgqueue size         819199               819200               bytes")
+    819199
+    """
+    for line in text.splitlines():
+        if line.startswith(b"Max msgqueue size"):
+            soft = line.split()[3]
+            return int(soft) if soft.isdigit() else None
+    return None
+
+
+def _ancestors(pid: int) -> frozenset[int]:
+    """A process, and all that it descends from."""
+    found = {pid}
+    while (line := process(pid)) is not None and line.parent not in found:
+        pid = line.parent
+        found.add(pid)
+    return frozenset(found)
+
+
+_QUEUE_TAGS = 1 << 16
+_QUEUE_UNLIMITED = 1 << 40
+
+
+def draw_queue_limit(taken: Container[int | None]) -> int | None:
+    """A soft limit on message queues that no other attempt has; None where the limit is so low
+    already that it should be left alone."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
+    top = _QUEUE_UNLIMITED if soft == resource.RLIM_INFINITY else soft
+    if top < 2 * _QUEUE_TAGS:
+        return None
+    while (drawn := top - 1 - int.from_bytes(os.urandom(2), "big")) in taken:
+        pass
+    return drawn
+
+
 class Tree:
     """The processes of one attempt.
 
     `look` gives a snapshot, which may be a little old. `marks` are the whole `NAME=value` entries
     of the environment that all of them were given. `cgroup` is the attempt's own, None where there
-    is none.
+    is none; `queue_limit` its own soft limit on message queues.
     """
 
     def __init__(
-        self, look: Callable[[], Snapshot], marks: Iterable[bytes] = (), cgroup: str | None = None
+        self,
+        look: Callable[[], Snapshot],
+        marks: Iterable[bytes] = (),
+        cgroup: str | None = None,
+        queue_limit: int | None = None,
     ) -> None:
         self._look = look
         self._marks = frozenset(marks)
         self.cgroup = cgroup
+        self.queue_limit = queue_limit
         self.mains: dict[int, int] = {}
 
     def add(self, pid: int, born: int) -> None:
@@ -131,7 +197,9 @@ class Tree:
         inside += (
             found
             for found in snapshot.processes.values()
-            if found.session in sessions or (self._marks and self._marks <= snapshot.environ(found))
+            if found.session in sessions
+            or (self._marks and self._marks <= snapshot.environ(found))
+            or self._strayed(snapshot, found)
         )
         return snapshot.with_descendants(inside)
 
@@ -169,6 +237,15 @@ class Tree:
             if leader is None or leader.born == born:
                 sessions.add(pid)
         return sessions
+
+    def _strayed(self, snapshot: Snapshot, found: Process) -> bool:
+        """Is this an orphan that has nothing of the attempt left but its limit?"""
+        return (
+            self.queue_limit is not None
+            and found.parent in snapshot.heirs
+            and found.born >= min(self.mains.values(), default=0)
+            and snapshot.queue_limit(found) == self.queue_limit
+        )
 
     def _in_cgroup(self) -> list[Process]:
         inside: list[Process] = []
