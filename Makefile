@@ -9,7 +9,7 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(or $(shell $(PYTHON) -c '
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check lint format-check types imports purity format coverage model bench lock setup clean
+.PHONY: help demo test chaos check lint format-check types imports purity format coverage model bench lock setup clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,7 @@ demo: $(READY) ## a server, a worker and a few schedules, live (FOR=30s ends by 
 
 test: $(READY) ## all tests, a real MariaDB among them (ARGS="-k word" for some)
 	@scripts/packages.sh mariadb
+	@scripts/packages.sh compiler
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
 
 check: lint format-check types imports purity ## everything that can be said without running it
@@ -48,6 +49,11 @@ coverage: $(READY) ## write lcov.info; every branch of the core is covered by un
 
 model: $(READY) ## the promise under simulated faults (N=1000000 SEED=1)
 	@$(BIN)/python -m tests.model --occurrences $(or $(N),1000000) --seed $(or $(SEED),1)
+
+chaos: $(READY) ## real programs under hundreds of faults, checked (SEED=1 OCCURRENCES=10000 STORE=mariadb FAULTS=0)
+	@scripts/packages.sh mariadb
+	@scripts/packages.sh compiler
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(OCCURRENCES),--occurrences $(OCCURRENCES)) $(if $(STORE),--store $(STORE)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(WORKERS),--workers $(WORKERS))
 
 bench: $(READY) ## what is claimed about speed, measured
 	@scripts/packages.sh mariadb

@@ -1,12 +1,14 @@
 #!/bin/sh
 # Makes sure that this host has what a command needs beyond Python packages: `venv` (Python's own
-# venv with ensurepip) or `mariadb` (a server to start in a test's directory).
+# venv with ensurepip), `mariadb` (a server to start in a test's directory) or `compiler` (of C, for
+# the small programs of the chaos runs).
 #
 #   scripts/packages.sh venv PYTHON
 #   scripts/packages.sh mariadb
+#   scripts/packages.sh compiler
 #
 # As root on Debian it installs the packages. As anyone else it says what is missing: without venv
-# there is no going on (exit 1), without MariaDB the tests that need it are skipped, visibly.
+# there is no going on (exit 1), without the others the tests that need them are skipped, visibly.
 set -eu
 
 say() { printf '%s\n' "$*" >&2; }
@@ -30,6 +32,14 @@ has_mariadb() (
     command -v mariadbd && command -v mariadb-install-db && command -v mariadb
 ) >/dev/null 2>&1
 
+# What compiles this compiles ours.
+has_compiler() (
+    directory=$(mktemp -d)
+    trap 'rm -rf "$directory"' EXIT
+    printf '#include <time.h>\nint main(void) { return 0; }\n' >"$directory/a.c"
+    cc -o "$directory/a" "$directory/a.c"
+) >/dev/null 2>&1
+
 case "$1" in
 venv)
     has_venv "$2" && exit 0
@@ -46,8 +56,14 @@ mariadb)
     has_mariadb && exit 0
     say "MariaDB is missing, so its tests are skipped. On Debian: apt-get install --no-install-recommends mariadb-server-core mariadb-client-core"
     ;;
+compiler)
+    has_compiler && exit 0
+    install gcc libc6-dev || true
+    has_compiler && exit 0
+    say "A C compiler is missing, so the chaos runs are skipped. On Debian: apt-get install --no-install-recommends gcc libc6-dev"
+    ;;
 *)
-    say "usage: $0 venv PYTHON | mariadb"
+    say "usage: $0 venv PYTHON | mariadb | compiler"
     exit 2
     ;;
 esac

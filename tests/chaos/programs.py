@@ -26,7 +26,7 @@ class Programs:
 
 def compiler() -> str | None:
     """The C compiler of this host, None where there is none."""
-    return shutil.which("cc") or shutil.which("gcc")
+    return shutil.which("cc")
 
 
 def build(directory: Path) -> Programs:
