@@ -37,6 +37,8 @@ ROOMS: dict[str, Room] = {
     "libbarto.realtime.zones": Room.SHELL,
     "libbarto.schedule": Room.CORE,
     "libbarto.timing": Room.CORE,
+    "libbarto.triggers": Room.CORE,
+    "libbarto.findings": Room.CORE,
     "libbarto.identity": Room.CORE,
     "libbarto.envelope": Room.CORE,
     "libbarto.session": Room.CORE,
