@@ -68,10 +68,8 @@ def after(
             if NEVER < found < edges[inside]:
                 return found, base_period, False
             wall, stays = edges[inside - 1] - 1, change
-    while True:
         found = search.after(*divmod(wall, DAY_US))
-        if found < 0:
-            return None
+    while found >= 0:
         place = bisect_right(edges, found)
         change = place >> 1
         if not place & 1:
@@ -81,7 +79,8 @@ def after(
             return found, change + second, second
         if gap_runs:
             return edges[place], change + 1, False
-        wall = edges[place] - 1
+        found = search.after(*divmod(edges[place] - 1, DAY_US))
+    return None
 
 
 def before(

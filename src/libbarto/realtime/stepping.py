@@ -36,7 +36,7 @@ _LONG_AGO: Final = -1 << 62
 
 def instant_of(moment: datetime) -> int:
     """An aware datetime in microseconds since 1970; ValueError for a naive one."""
-    if moment.utcoffset() is None:
+    if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no time zone: pass an aware datetime")
     since = moment - EPOCH
     return (since.days * 86_400 + since.seconds) * SECOND_US + since.microseconds
@@ -45,9 +45,7 @@ def instant_of(moment: datetime) -> int:
 def datetime_step(search: Search, zone: Zone) -> Step:
     """From datetime to datetime, in the zone, with clock changes as systemd treats them."""
     tzinfo, touched = zone.tzinfo, zone.touched_ordinals
-    hours = [bool(search.minutes >> 60 * hour & _HOUR_BITS) for hour in range(24)]
-    of_hour = search.minutes >> 60 * hours.index(True)  # the same in every hour that matches
-    minutes = [bool(of_hour >> minute & 1) for minute in range(60)]
+    minutes_of_day = search.minutes
     last_second, second_after = search.last_second, search.second_after
     first = _time(search.first, zone)
     combine, from_ordinal = datetime.combine, date.fromordinal
@@ -69,7 +67,7 @@ def datetime_step(search: Search, zone: Zone) -> Step:
         days >>= day - new_year
         if days & 1:
             hour, minute = moment.hour, moment.minute
-            if last_second and minutes[minute] and hours[hour]:
+            if last_second and minutes_of_day >> 60 * hour + minute & 1:
                 rest = moment.second * SECOND_US + moment.microsecond
                 if rest < last_second:
                     second, micros = divmod(second_after(rest), SECOND_US)
@@ -96,8 +94,8 @@ def datetime_step(search: Search, zone: Zone) -> Step:
 
     def from_elsewhere(moment: datetime) -> datetime | None:
         """For a base in another zone."""
-        if moment.tzinfo is not UTC:
-            instant_of(moment)  # raises for one without an offset
+        if moment.tzinfo is not UTC and moment.utcoffset() is None:
+            return beside_change(moment)  # which refuses it
         try:
             return step(moment.astimezone(tzinfo))
         except OverflowError:  # in the year 1 or 9999
@@ -121,10 +119,12 @@ def datetime_step(search: Search, zone: Zone) -> Step:
 
     def look_up_row(hour: int) -> tuple[time | None, ...]:
         """For each minute of an hour, the first later time of day that starts a minute's list."""
-        rows[hour] = found = tuple(
-            _time(later * MINUTE_US + search.first_second, zone) if later >= 0 else None
-            for later in _later_minutes(search.minutes, hour)
-        )
+        laters = _later_minutes(minutes_of_day, hour)
+        times = {
+            later: _time(later * MINUTE_US + search.first_second, zone) if later >= 0 else None
+            for later in set(laters)
+        }
+        rows[hour] = found = tuple([times[later] for later in laters])
         return found
 
     return step
