@@ -124,8 +124,14 @@ def with_cronsim(text: str, cron: str | None, tz: str) -> Call | None:
     module = importlib.import_module("cronsim")
     if cron is None:
         return None
-    base = BASE.astimezone(ZoneInfo(tz))
-    return lambda: next(module.CronSim(cron, base))
+    ready = module.CronSim(cron, BASE.astimezone(ZoneInfo(tz)))
+    base = ready.dt
+
+    def call() -> object:
+        ready.dt = base  # it can only go on: set back, it need not read the expression anew
+        return next(ready)
+
+    return call
 
 
 def with_apscheduler(text: str, cron: str | None, tz: str) -> Call | None:

@@ -48,7 +48,7 @@ def datetime_step(search: Search, zone: Zone) -> Step:
     minutes_of_day = search.minutes
     last_second, second_after = search.last_second, search.second_after
     first = _time(search.first, zone)
-    combine, from_ordinal = datetime.combine, date.fromordinal
+    combine, from_ordinal = datetime.combine, datetime.fromordinal
     days_of: dict[int, tuple[int, int]] = {}
     first_days: dict[int, int] = {}
     rows: dict[int, tuple[time | None, ...]] = {}
