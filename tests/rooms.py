@@ -74,6 +74,7 @@ ROOMS: dict[str, Room] = {
     "bartos.services": Room.SHELL,
     "bartos.writer": Room.SHELL,
     "bartos.store": Room.SHELL,
+    "bartos.store.coverage": Room.CORE,
     "bartos.server": Room.SHELL,
     "bartos.endpoints": Room.SHELL,
     "bartos.api": Room.SHELL,

@@ -16,16 +16,20 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 
 from bartos.store.engines import Engines
-from bartos.store.migrating import LOCK, alembic_config, bring_up, migrate, pending
+from bartos.store.migrating import LOCK, SCRIPTS, alembic_config, bring_up, migrate, pending
 from bartos.store.port import RunFilter
 from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
 from bartos.store.sql import SqlStore
 from bartos.store.tables import metadata
 from libbarto.errors import ConfigError, StoreUnavailable
-from tests.contract.test_store import Reporter, claimed, ended, fresh_database
+from libbarto.message.v2.record import Decided, Verdict
+from tests.contract.test_store import NOON, SCHEDULE, Reporter, claimed, ended, fresh_database
 from tests.mariadb import MariaDB, free_port
 
 T = TypeVar("T")
+
+NUMBERS = sorted(path.name[1:5] for path in (SCRIPTS / "versions").glob("r*.py"))
+STEPS = len(NUMBERS)
 
 pytestmark = pytest.mark.real_loop
 
@@ -68,13 +72,20 @@ def difference(connection: Connection) -> list[object]:
     return list(compare_metadata(context, metadata))
 
 
+def missed(count: int) -> Decided:
+    return Decided(
+        schedule_uid=SCHEDULE, schedule="backup", first_slot=NOON + count, last_slot=NOON + count,
+        count=count, verdict=int(Verdict.MISSED),
+    )  # fmt: skip
+
+
 def tables(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names()) - {"alembic_version", LOCK.name}
 
 
 async def test_migrations_arrive_at_what_is_declared(settings: StoreSettings) -> None:
-    assert len(await pending(settings)) == 2
-    assert len(await migrate(settings)) == 2
+    assert len(await pending(settings)) == STEPS
+    assert len(await migrate(settings)) == STEPS
     assert await on(settings, difference) == []
     assert await pending(settings) == []
     assert await migrate(settings) == []
@@ -88,21 +99,42 @@ async def test_migrations_go_down_and_up_again_with_data(settings: StoreSettings
     await reporter.state(claimed(1), ended(1))
     await store.close()
     await on(settings, lambda c: command.downgrade(alembic_config(c), "0001"))
-    assert [step[:4] for step in await pending(settings)] == ["0002"]
+    assert [step[:4] for step in await pending(settings)] == NUMBERS[1:]
     await store.open()
     assert len(await store.runs(RunFilter())) == 1, "what was stored is still there"
     await store.close()
     await on(settings, lambda c: command.downgrade(alembic_config(c), "base"))
     assert await on(settings, tables) == set()
-    assert len(await migrate(settings)) == 2
+    assert len(await migrate(settings)) == STEPS
     assert await on(settings, difference) == []
+
+
+async def test_what_an_older_version_stored_is_taken_over(settings: StoreSettings) -> None:
+    store = SqlStore(settings)
+    await store.open()
+    reporter = Reporter(store)
+    await reporter.connect()
+    await reporter.state(claimed(1), ended(1, printed=7), claimed(2), missed(5), missed(9))
+    await store.close()
+    await on(settings, lambda c: command.downgrade(alembic_config(c), "0003"))
+    twice = (
+        "INSERT INTO slot_range (schedule_uid, schedule, worker_uid, worker, first_slot, last_slot,"
+        " count, verdict, reason, decided_at) SELECT schedule_uid, schedule, worker_uid, worker,"
+        " first_slot, last_slot, count, verdict, reason, decided_at FROM slot_range"
+    )
+    await on(settings, lambda c: c.exec_driver_sql(twice))
+    await store.open()
+    running, over = await store.runs(RunFilter())
+    assert (running.complete, over.complete, over.missing_bytes) == (False, True, 0)
+    assert [row.count for row in await store.ranges(RunFilter())] == [9, 5]
+    await store.close()
 
 
 async def test_servers_that_start_together_migrate_once(mariadb: MariaDB) -> None:
     """On MariaDB: a SQLite file is one server's alone, by the lock of its state directory."""
     settings = fresh_database(mariadb)
     done = await asyncio.gather(*(migrate(settings) for _ in range(3)))
-    assert sorted(len(steps) for steps in done) == [0, 0, 2]
+    assert sorted(len(steps) for steps in done) == [0, 0, STEPS]
     assert await on(settings, difference) == []
 
 
@@ -110,7 +142,7 @@ async def test_a_step_that_broke_off_is_done_again(settings: StoreSettings) -> N
     await on(settings, lambda c: c.exec_driver_sql("CREATE TABLE event (id INTEGER PRIMARY KEY)"))
     await on(settings, lambda c: c.exec_driver_sql("DROP TABLE event"))
     await on(settings, metadata.tables["worker"].create)
-    assert len(await migrate(settings)) == 2
+    assert len(await migrate(settings)) == STEPS
     assert await on(settings, difference) == []
 
 

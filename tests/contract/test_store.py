@@ -149,11 +149,16 @@ def status(number: int, step: int = 1, code: int | None = 0, signal: int | None 
 
 
 def ended(
-    number: int, verdict: Verdict = Verdict.OK, output_seq: int = 0, at: int = NOON + 10
+    number: int,
+    verdict: Verdict = Verdict.OK,
+    output_seq: int = 0,
+    at: int = NOON + 10,
+    printed: int = 0,
 ) -> Ended:
     return Ended(
         run_id=run_id(number), attempt=1, verdict=int(verdict), started_at=NOON, ended_at=at,
-        output_seq=output_seq, totals=[StreamTotals(stream=1, bytes_=7, lines=1)],
+        output_seq=output_seq,
+        totals=[StreamTotals(stream=1, bytes_=printed, lines=1, sha256=b"\x5a" * 32)],
     )  # fmt: skip
 
 
@@ -266,11 +271,11 @@ async def test_a_run_is_told_from_claim_to_end(settings: StoreSettings | None) -
         assert (row.verdict, row.complete, row.worker, row.late_us) == (None, False, "web1", 5)
         await reporter.state(Started(run_id=run_id(1), attempt=1, pid=7, at=NOON + 1))
         await reporter.state(status(1, 1), status(1, 2, code=77), status(1, 3, None, signal=9))
-        await reporter.state(ended(1, Verdict.FAILED, output_seq=2))
+        await reporter.state(ended(1, Verdict.FAILED, output_seq=2, printed=4))
         await reporter.output(chunk(1, 0, b"a\n"))
         (row,) = await store.runs(RunFilter())
         assert (row.verdict, row.exit_code, row.signal) == (Verdict.FAILED, 77, None)
-        assert (row.bytes_out, row.complete) == (7, False)
+        assert (row.bytes_out, row.sha_out, row.complete) == (4, b"\x5a" * 32, False)
         await reporter.output(chunk(1, 1, b"b\n", 2, 1))
         (row,) = await store.runs(RunFilter(running=False))
         assert row.complete

@@ -17,23 +17,28 @@ from libbarto.message.v2.record import (
     Cut,
     Decided,
     Ended,
+    Notice,
+    OfferRefused,
     Output,
     Record,
+    SetApplied,
     Started,
     Status,
     Verdict,
+    Waiting,
 )
 from libbarto.message.v2.segment import unpack
 
 INT_MAX: Final = (1 << 63) - 1
 """Both databases' integers end here; the wire's go on to twice as much."""
 NAME_MAX: Final = 255
+WORD_MAX: Final = 32
 FIRST_INSTANT: Final = -62_135_596_800_000_000
 LAST_INSTANT: Final = 253_402_300_799_999_999
 """The years 1 and 9999: what dates can show."""
 
 _INSTANTS: Final = frozenset(
-    {"slot", "at", "now", "started_at", "ended_at", "first_slot", "last_slot"}
+    {"slot", "at", "now", "started_at", "ended_at", "first_slot", "last_slot", "due", "until"}
 )
 _VERDICTS: Final = frozenset(int(verdict) for verdict in Verdict)
 
@@ -49,13 +54,21 @@ def refusal(record: Record) -> str | None:
         value = getattr(record, name)
         if not isinstance(value, int):
             continue
-        if name in _INSTANTS and not FIRST_INSTANT <= value <= LAST_INSTANT:
+        if name in _INSTANTS and not _is_instant(value):
             return f"{name} is beyond the year 9999: {value}"
         if value > INT_MAX:
             return f"{name} is too large to be stored: {value}"
     match record:
-        case Claimed(schedule=schedule) | Decided(schedule=schedule) if len(schedule) > NAME_MAX:
+        case (
+            Claimed(schedule=schedule) | Decided(schedule=schedule) | Waiting(schedule=schedule)
+        ) if len(schedule) > NAME_MAX:
             return f"the schedule's name has {len(schedule)} characters, at most {NAME_MAX} fit"
+        case Waiting(why=word) | Notice(kind=word) if len(word) > WORD_MAX:
+            return f'"{word}" has {len(word)} characters, at most {WORD_MAX} fit'
+        case SetApplied(since=since) if any(not _is_instant(at) for at in since):
+            return "a schedule counts since beyond the year 9999"
+        case Decided(first_slot=first, last_slot=last) if first > last:
+            return f"the range ends at {last}, before it begins at {first}"
         case Ended(verdict=verdict) | Decided(verdict=verdict) if verdict not in _VERDICTS:
             return f"there is no verdict {verdict}"
         case Ended(totals=totals) if any(total.bytes_ > INT_MAX for total in totals):
@@ -66,6 +79,10 @@ def refusal(record: Record) -> str | None:
             return f"the cut ends at {end}, before it begins at {first}"
         case _:
             return None
+
+
+def _is_instant(value: int) -> bool:
+    return FIRST_INSTANT <= value <= LAST_INSTANT
 
 
 def _segments(segments: bytes, data: bytes) -> str | None:
@@ -85,6 +102,15 @@ def run_of(record: Record | DeadLetter) -> bytes | None:
             return record.run_id
         case _:
             return None
+
+
+def occurrence_of(record: Record | DeadLetter) -> bytes | None:
+    """The id of the occurrence that a record tells of, whether it is a run or not."""
+    match record:
+        case Waiting() | OfferRefused() | Decided():
+            return record.run_id
+        case _:
+            return run_of(record)
 
 
 def raw(record: Record | DeadLetter) -> bytes:

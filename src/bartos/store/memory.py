@@ -5,30 +5,50 @@ It keeps what `port` promises, and knows nothing of SQL: `query` answers only th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
-from bartos.store.checking import raw, refusal, run_of
+from bartos.store.checking import occurrence_of, raw, refusal, run_of
+from bartos.store.coverage import (
+    clock_back,
+    is_settled,
+    is_withdrawn,
+    key_of,
+    missing_bytes,
+    range_of,
+    reaches_back_to,
+    set_applied,
+    slots_in,
+    waits_in_vain,
+)
 from bartos.store.port import (
     FAILURES,
+    Applied,
     Batch,
     ChunkRow,
     DeadLetter,
     EpochClaim,
+    EventRow,
+    GapRow,
     Mark,
     Pruned,
     QueryLimits,
     QueryResult,
+    RefusalRow,
     Retention,
     RunFilter,
     RunRow,
+    RunSlot,
     ScheduleRow,
     SlotRange,
     StepRow,
+    WaitingRow,
     WorkerRow,
 )
 from bartos.store.trimming import marker_text, slots_until, trimmed
 from libbarto.errors import StoreUnavailable, UserError
+from libbarto.identity import Kind
 from libbarto.message.v2.record import (
     Claimed,
     ClockBack,
@@ -36,6 +56,8 @@ from libbarto.message.v2.record import (
     Decided,
     Ended,
     Lane,
+    Notice,
+    OfferRefused,
     Output,
     Record,
     SetApplied,
@@ -43,8 +65,11 @@ from libbarto.message.v2.record import (
     Status,
     Stream,
     Verdict,
+    Waiting,
 )
 from libbarto.message.v2.segment import Segment, pack
+
+HOUR_US: Final = 3_600_000_000
 
 Key = tuple[bytes, int]
 
@@ -56,6 +81,10 @@ class _Run:
     row: RunRow
     spool_id: bytes
     output_seq: int = 0
+    boot_id: bytes = bytes(16)
+    ahead: bool = False
+    received: int = 0
+    gap: int = 0
 
 
 @dataclass(slots=True)
@@ -74,7 +103,6 @@ class MemoryStore:
     def __init__(self, refuse: Callable[[Record], bool] = lambda record: False) -> None:
         self.available = True
         self.dead_letters: list[tuple[bytes, Lane, DeadLetter]] = []
-        self.events: list[tuple[bytes, Record | Mark]] = []
         self._refuse = refuse
         self._workers: dict[bytes, WorkerRow] = {}
         self._spools: dict[bytes, _Spool] = {}
@@ -83,6 +111,13 @@ class MemoryStore:
         self._chunks: dict[Key, dict[int, ChunkRow]] = {}
         self._ranges: list[SlotRange] = []
         self._schedules: dict[bytes, ScheduleRow] = {}
+        self._words: dict[bytes, str] = {}
+        self._timings: dict[bytes, str] = {}
+        self._applied: list[Applied] = []
+        self._waits: dict[bytes, WaitingRow] = {}
+        self._refusals: dict[tuple[bytes, bytes, bytes], RefusalRow] = {}
+        self._gaps: list[tuple[bytes, GapRow]] = []
+        self._told: list[EventRow] = []
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -168,7 +203,7 @@ class MemoryStore:
     def _refusal(self, batch: Batch, record: Record) -> str | None:
         if self._refuse(record):
             return "refused"
-        run_id = run_of(record)
+        run_id = occurrence_of(record)
         run = None if run_id is None else self._runs.get(run_id)
         if run is not None and run.row.worker_uid != batch.worker_uid:
             return "the run is another worker's"
@@ -178,6 +213,13 @@ class MemoryStore:
         run_id = run_of(record)
         if not (run_id is None or run_id in self._runs or isinstance(record, Claimed)):
             return  # retention has dropped it
+        uid = batch.worker_uid
+        if isinstance(record, Claimed | Decided | Waiting):
+            self._ranges = [
+                row
+                for row in self._ranges
+                if row.worker_uid != uid or not is_withdrawn(row, record)
+            ]
         match record:
             case Claimed():
                 self._claimed(batch, record)
@@ -188,25 +230,23 @@ class MemoryStore:
             case Ended():
                 self._ended(record)
             case Decided():
-                self._ranges.append(
-                    SlotRange(
-                        record.schedule_uid,
-                        record.schedule,
-                        batch.worker_uid,
-                        batch.worker,
-                        record.first_slot,
-                        record.last_slot,
-                        record.count,
-                        Verdict(record.verdict),
-                        record.reason,
-                        record.last_slot,
-                    )
-                )
+                self._decided(batch, record)
+            case Waiting():
+                self._waiting(batch, record)
+            case OfferRefused():
+                key = record.run_id, uid, batch.spool_id
+                held = self._refusals.get(key)
+                if held is None or held.number < record.number:
+                    self._refusals[key] = RefusalRow(*key, record.number, record.reason)
             case SetApplied():
-                self.events.append((batch.worker_uid, record))
+                self._tell(record.at, "set applied", batch)
+                near, far = self._spans(uid, reaches_back_to(record))
+                self._applied = far + set_applied(near, record, uid, batch.spool_id)
             case ClockBack():
-                self.events.append((batch.worker_uid, record))
-                self._clock_back(batch.worker_uid, record.now)
+                self._tell(record.now, "clock back", batch)
+                self._clock_back(uid, record)
+            case Notice():
+                self._tell(record.at, record.kind, batch, text=record.text)
             case Output():
                 self._output(record)
             case Cut():
@@ -240,20 +280,98 @@ class MemoryStore:
             cut_bytes=0,
             cut_lines=0,
         )
-        output_seq = 0 if known is None else known.output_seq
-        self._runs[record.run_id] = _Run(row, batch.spool_id, output_seq)
+        run = _Run(row, batch.spool_id, boot_id=record.boot_id)
+        if known is not None:
+            run.output_seq, run.ahead = known.output_seq, known.ahead
+        self._runs[record.run_id] = run
+        waiting = self._waits.get(record.run_id)
+        if waiting is not None and waiting.attempt <= record.attempt:
+            del self._waits[record.run_id]
 
-    def _clock_back(self, worker_uid: bytes, now: int) -> None:
+    def _decided(self, batch: Batch, record: Decided) -> None:
+        if record.run_id not in self._runs:
+            row = range_of(batch, record)
+            if all(_range_key(row) != _range_key(held) for held in self._ranges):
+                self._ranges.append(row)
+        self._waits = {
+            run_id: row
+            for run_id, row in self._waits.items()
+            if row.worker_uid != batch.worker_uid or not is_settled(row, record)
+        }
+
+    def _waiting(self, batch: Batch, record: Waiting) -> None:
+        run = self._runs.get(record.run_id)
+        held = self._waits.get(record.run_id)
+        if run is not None and run.row.attempt >= record.attempt:
+            return
+        if held is not None and held.attempt >= record.attempt:
+            return
+        self._waits[record.run_id] = WaitingRow(
+            run_id=record.run_id,
+            attempt=record.attempt,
+            kind=record.kind,
+            schedule_uid=record.schedule_uid,
+            schedule=record.schedule,
+            worker_uid=batch.worker_uid,
+            worker=batch.worker,
+            slot=record.slot,
+            cause=record.cause,
+            why=record.why,
+            at=record.at,
+            due=record.due,
+            until=record.until,
+        )
+
+    def _tell(self, at: int, kind: str, batch: Batch, **facts: object) -> None:
+        uid = batch.worker_uid.hex()
+        self._told.append(EventRow(at, kind, batch.worker, {"uid": uid, **facts}))
+
+    def _spans(self, worker_uid: bytes, back_to: int) -> tuple[list[Applied], list[Applied]]:
+        """The spans of a worker that are open or end at `back_to` or later, and all others."""
+        near = [
+            row
+            for row in self._applied
+            if row.worker_uid == worker_uid and (row.until_at is None or row.until_at >= back_to)
+        ]
+        return near, [row for row in self._applied if row not in near]
+
+    def _clock_back(self, worker_uid: bytes, record: ClockBack) -> None:
         """The worker's slots after `now` will be due again: what was decided of them is withdrawn
         (DESIGN section 4)."""
+        now = record.now
         kept = []
         for row in self._ranges:
-            if row.worker_uid != worker_uid or row.last_slot <= now:
+            of_others = row.worker_uid != worker_uid or row.run_id is not None
+            if of_others or row.last_slot <= now:
                 kept.append(row)
-            elif row.first_slot <= now:
-                count = slots_until(row.first_slot, row.last_slot, row.count, now)
+            elif row.first_slot <= now and (count := self._slots_of(row, now)) > 0:
                 kept.append(replace(row, last_slot=now, count=count, decided_at=now))
         self._ranges = kept
+        near, far = self._spans(worker_uid, now)
+        self._applied = far + clock_back(near, now)
+        self._waits = {
+            run_id: row
+            for run_id, row in self._waits.items()
+            if row.worker_uid != worker_uid or not waits_in_vain(row, now)
+        }
+        for run in self._runs.values():
+            of_worker = run.row.worker_uid == worker_uid and run.row.kind == Kind.CALENDAR
+            if of_worker and run.row.slot > now:
+                run.ahead = True
+
+    def _slots_of(self, row: SlotRange, until: int) -> int:
+        spans = self._of_pair(row.worker_uid, row.schedule_uid)
+        whole = slots_in(spans, self._timings, row.first_slot, row.last_slot)
+        if whole is None or whole - self._runs_in(row, row.last_slot) != row.count:
+            return slots_until(row.first_slot, row.last_slot, row.count, until)
+        count = slots_in(spans, self._timings, row.first_slot, until) or 0
+        return count - self._runs_in(row, until)
+
+    def _runs_in(self, row: SlotRange, until: int) -> int:
+        return sum(
+            run.slot >= row.first_slot and run.kind == Kind.CALENDAR
+            for run in self._slots(row.worker_uid, row.schedule_uid, until)
+        )
 
     def _status(self, record: Status) -> None:
         step = StepRow(
@@ -275,6 +393,9 @@ class MemoryStore:
         if run.row.attempt != record.attempt or run.row.verdict not in {None, Verdict.LOST}:
             return
         size = {total.stream: total.bytes_ for total in record.totals}
+        sha = {total.stream: total.sha256[:32] for total in record.totals}
+        if record.final:
+            self._waits.pop(record.run_id, None)
         decisive = self._decisive(record.run_id, record.attempt)
         run.output_seq = max(run.output_seq, record.output_seq)
         started_at = run.row.started_at if record.started_at is None else record.started_at
@@ -291,6 +412,8 @@ class MemoryStore:
             bytes_out=size.get(Stream.STDOUT, 0),
             bytes_err=size.get(Stream.STDERR, 0),
             cut_bytes=record.cut_bytes,
+            sha_out=sha.get(Stream.STDOUT, b""),
+            sha_err=sha.get(Stream.STDERR, b""),
         )
 
     def _decisive(self, run_id: bytes, attempt: int) -> StepRow | None:
@@ -301,6 +424,7 @@ class MemoryStore:
 
     def _output(self, record: Output) -> None:
         rows = self._chunks.setdefault((record.run_id, record.attempt), {})
+        self._grow(record.run_id, record.attempt, len(record.data))
         rows.setdefault(
             record.chunk_no,
             ChunkRow(
@@ -320,6 +444,8 @@ class MemoryStore:
         after = record.first_line + (record.lines or 0)
         for number, row in sorted(rows.items()):
             end = row.offset + len(row.data)
+            if record.from_offset <= row.offset < record.to_offset:
+                self._grow(record.run_id, record.attempt, row.offset - min(end, record.to_offset))
             if row.offset >= record.from_offset and end <= record.to_offset:
                 del rows[number]
                 if record.lines is None:
@@ -328,7 +454,8 @@ class MemoryStore:
                 rows[number] = trimmed(row, record.to_offset - row.offset)
                 after = rows[number].first_line
         lines = after - record.first_line
-        text = marker_text(record.to_offset - record.from_offset, lines)
+        size = record.to_offset - record.from_offset
+        text = marker_text(size, lines, record.reason)
         rows[record.chunk_no] = ChunkRow(
             record.chunk_no,
             record.step,
@@ -339,7 +466,15 @@ class MemoryStore:
             pack([Segment(stream=Stream.MARKER, length=len(text))]),
             text,
         )
-        self._change(record.run_id, record.attempt, cut_lines=lines)
+        if record.reason:
+            self._runs[record.run_id].gap += size
+        else:
+            self._change(record.run_id, record.attempt, cut_lines=lines)
+
+    def _grow(self, run_id: bytes, attempt: int, size: int) -> None:
+        run = self._runs[run_id]
+        if run.row.attempt == attempt:
+            run.received += size
 
     def _change(self, run_id: bytes, attempt: int, **changes: object) -> None:
         run = self._runs[run_id]
@@ -351,8 +486,12 @@ class MemoryStore:
         spool = self._spools.get(spool_id)
         if spool is None or spool.marks[lane].epoch != epoch or spool.marks[lane].seq >= mark.seq:
             return False
+        row = next((row for row in self._workers.values() if row.spool_id == spool_id), None)
+        name, uid = ("", bytes(16)) if row is None else (row.name, row.uid)
+        self._gaps.append((uid, GapRow(spool_id, lane, spool.marks[lane].seq + 1, mark.seq, at)))
+        facts = {"lane": lane.name.lower(), "up_to": mark.seq}
+        self._told.append(EventRow(at, "gap", name, facts))
         spool.marks[lane] = replace(mark, epoch=epoch)
-        self.events.append((spool_id, mark))
         return True
 
     async def current(self, sessions: Sequence[tuple[bytes, int]]) -> list[bool]:
@@ -387,6 +526,7 @@ class MemoryStore:
     async def replace_schedules(self, rows: Sequence[ScheduleRow], now: int) -> None:
         self._reach()
         self._schedules = {row.uid: row for row in rows}
+        self._words |= {row.uid: row.name for row in rows}
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -400,8 +540,12 @@ class MemoryStore:
         return rows[: wanted.limit]
 
     def _shown(self, run: _Run) -> RunRow:
+        row = run.row
         mark = self._spools[run.spool_id].marks[Lane.OUTPUT]
-        return replace(run.row, complete=run.row.verdict is not None and mark.seq >= run.output_seq)
+        whole = row.verdict is not None and mark.seq >= run.output_seq
+        printed = row.bytes_out + row.bytes_err
+        missing = missing_bytes(printed, row.cut_bytes, run.received, run.gap) if whole else 0
+        return replace(row, complete=whole and not missing, missing_bytes=missing)
 
     async def runs_like(self, prefix: str, limit: int = 3) -> list[RunRow]:
         self._reach()
@@ -438,6 +582,135 @@ class MemoryStore:
     async def query(self, sql: str, limits: QueryLimits) -> QueryResult:
         self._reach()
         raise UserError("the store in memory has no SQL")
+
+    # -- what counts, and what became of it -------------------------------------------------------
+
+    async def keep_timings(self, timings: Mapping[bytes, str]) -> None:
+        self._reach()
+        self._timings = dict(timings) | self._timings
+
+    async def timings(self, hashes: Collection[bytes]) -> dict[bytes, str]:
+        self._reach()
+        return {one: self._timings[one] for one in hashes if one in self._timings}
+
+    async def applied(
+        self, *, worker_uid: bytes | None = None, schedule_uid: bytes | None = None
+    ) -> list[Applied]:
+        self._reach()
+        return self._of_pair(worker_uid, schedule_uid)
+
+    def _of_pair(self, worker_uid: bytes | None, schedule_uid: bytes | None) -> list[Applied]:
+        return sorted(
+            (row for row in self._applied if _of(row, worker_uid, schedule_uid)), key=key_of
+        )
+
+    async def run_slots(
+        self, worker_uid: bytes, schedule_uid: bytes, after: int, until: int, limit: int
+    ) -> list[RunSlot]:
+        self._reach()
+        rows = [run for run in self._slots(worker_uid, schedule_uid, until) if run.slot > after]
+        return [row for row in rows if len(rows) <= limit or row.slot <= rows[limit - 1].slot]
+
+    def _slots(self, worker_uid: bytes, schedule_uid: bytes, until: int) -> list[RunSlot]:
+        found = [
+            RunSlot(
+                *(run.row.run_id, run.row.slot, run.row.kind, run.row.verdict, run.row.reason),
+                *(run.row.claimed_at, run.row.ended_at, run.boot_id, run.ahead),
+            )
+            for run in self._runs.values()
+            if _of(run.row, worker_uid, schedule_uid) and run.row.slot <= until
+        ]
+        return sorted(found, key=lambda run: (run.slot, run.run_id))
+
+    async def pair_ranges(
+        self, worker_uid: bytes, schedule_uid: bytes, after: int, until: int
+    ) -> list[SlotRange]:
+        self._reach()
+        return sorted(
+            (
+                row
+                for row in self._ranges
+                if _of(row, worker_uid, schedule_uid)
+                and row.run_id is None
+                and row.first_slot <= until
+                and row.last_slot > after
+            ),
+            key=lambda row: row.first_slot,
+        )
+
+    async def waiting(
+        self, *, worker_uid: bytes | None = None, schedule_uid: bytes | None = None
+    ) -> list[WaitingRow]:
+        self._reach()
+        rows = [row for row in self._waits.values() if _of(row, worker_uid, schedule_uid)]
+        return sorted(rows, key=lambda row: (row.slot, row.run_id))
+
+    async def cursors(
+        self, pairs: Collection[tuple[bytes, bytes]] | None = None
+    ) -> dict[tuple[bytes, bytes], int]:
+        self._reach()
+        found = {
+            (row.worker_uid, row.schedule_uid): row.from_at
+            for row in self._applied
+            if row.until_at is None
+        }
+        if pairs is not None:
+            found = {pair: found[pair] for pair in pairs if pair in found}
+        for pair, slot in self._decided_slots():
+            if pair in found:
+                found[pair] = max(found[pair], slot)
+        return found
+
+    def _decided_slots(self) -> Iterable[tuple[tuple[bytes, bytes], int]]:
+        for run in self._runs.values():
+            if run.row.kind == Kind.CALENDAR and not run.ahead:
+                yield (run.row.worker_uid, run.row.schedule_uid), run.row.slot
+        for row in self._ranges:
+            if row.run_id is None:
+                yield (row.worker_uid, row.schedule_uid), row.last_slot
+        for waits in self._waits.values():
+            if waits.kind == Kind.CALENDAR:
+                yield (waits.worker_uid, waits.schedule_uid), waits.slot
+
+    async def gaps(self, worker_uid: bytes) -> list[GapRow]:
+        self._reach()
+        return [row for uid, row in self._gaps if uid == worker_uid]
+
+    async def refusals(self, run_ids: Collection[bytes]) -> list[RefusalRow]:
+        self._reach()
+        return [row for key, row in sorted(self._refusals.items()) if key[0] in run_ids]
+
+    async def events(self, since: int, limit: int = 100) -> list[EventRow]:
+        self._reach()
+        rows = [row for row in reversed(self._told) if row.at >= since]
+        return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]
+
+    async def schedule_words(self) -> dict[bytes, str]:
+        self._reach()
+        return dict(self._words)
+
+    async def record_ranges(self, rows: Sequence[SlotRange]) -> int:
+        self._reach()
+        counted = 0
+        for row in rows:
+            held = [one for one in self._ranges if _range_key(one) == _range_key(row)]
+            if any(one.verdict is not Verdict.LOST for one in held):
+                continue
+            self._ranges = [one for one in self._ranges if one not in held] + [row]
+            counted += 1
+        return counted
+
+    async def give_up_runs(self, run_ids: Sequence[bytes], reason: str, now: int) -> int:
+        self._reach()
+        given = 0
+        for run_id in run_ids:
+            run = self._runs.get(run_id)
+            self._waits.pop(run_id, None)
+            if run is not None and run.row.verdict is None:
+                lost = Verdict.LOST
+                run.row = replace(run.row, verdict=lost, reason=reason, ended_at=now)
+                given += 1
+        return given
 
     # -- housekeeping -----------------------------------------------------------------------------
 
@@ -508,6 +781,14 @@ class MemoryStore:
         general = now - round(keep.verdict_age * 1_000_000)
         own = {uid: now - round(age * 1_000_000) for uid, age in keep.verdicts_by_schedule.items()}
         self._ranges = [r for r in self._ranges if r.last_slot >= own.get(r.schedule_uid, general)]
+        self._gaps = [(uid, row) for uid, row in self._gaps if row.at >= general]
+        self._told = [row for row in self._told if row.at >= general]
+        spans = []
+        for span in self._applied:
+            floor = -(-own.get(span.schedule_uid, general) // HOUR_US) * HOUR_US
+            if span.until_at is None or span.until_at > floor:
+                spans.append(replace(span, kept_from=max(span.kept_from, floor)))
+        self._applied = spans
         return Pruned(status_rows=statuses, runs=len(gone))
 
     # -- for tests --------------------------------------------------------------------------------
@@ -524,6 +805,20 @@ class MemoryStore:
             if schedule is None or row.schedule == schedule
             for _, chunk in sorted(self._chunks.get((row.run_id, row.attempt), {}).items())
         )
+
+
+def _of(
+    row: Applied | RunRow | SlotRange | WaitingRow,
+    worker_uid: bytes | None,
+    schedule_uid: bytes | None,
+) -> bool:
+    return (worker_uid is None or row.worker_uid == worker_uid) and (
+        schedule_uid is None or row.schedule_uid == schedule_uid
+    )
+
+
+def _range_key(row: SlotRange) -> tuple[bytes, bytes, int, bytes | None]:
+    return row.worker_uid, row.schedule_uid, row.first_slot, row.run_id
 
 
 def _older(row: RunRow, age: float, by_schedule: Mapping[bytes, float], now: int) -> bool:

@@ -8,7 +8,7 @@ changes may be repeated. Instants are microseconds since 1970, UTC; ids are 16 b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -110,8 +110,9 @@ class RunFilter:
 class RunRow:
     """A run: one occurrence that was claimed. `verdict` is None while it runs.
 
-    `complete` when it has ended and its spool's output lane is committed up to the number that
-    its `Ended` named (`output_seq`), so that all it printed is here.
+    `complete` when it has ended, its spool's output lane is committed up to the number that its
+    `Ended` named (`output_seq`), and as many bytes have come as it printed, but for what
+    `output_max` cut: so all of it came.
     """
 
     run_id: bytes
@@ -136,6 +137,11 @@ class RunRow:
     bytes_err: int
     cut_bytes: int
     cut_lines: int
+    missing_bytes: int = 0
+    """Output that will never come: it had no room on the worker, or the worker lost it."""
+    sha_out: bytes = b""
+    sha_err: bytes = b""
+    """SHA-256 of all that went to each stream, as the worker saw it; empty where not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,102 @@ class SlotRange:
     verdict: Verdict
     reason: str
     decided_at: int
+    run_id: bytes | None = None
+    """One occurrence that is none of the calendar's: an order, or a follow-up."""
+    kind: int = 0
+
+
+NO_TIMING: Final = bytes(16)
+"""Stands for a trigger that the worker did not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A span in which a schedule counts on a worker, by one trigger: its slots in
+    (`from_at`, `until_at`], to no end where that is None.
+
+    `timing` is the trigger's hash (`libbarto.timing`), `spool_id` the journal that said so.
+    `torn`: another journal ended the span, so nobody knows what was decided at its end. Before
+    `kept_from` verdicts may have been dropped by retention.
+    """
+
+    worker_uid: bytes
+    schedule_uid: bytes
+    from_at: int
+    until_at: int | None
+    timing: bytes = NO_TIMING
+    generation: int = 0
+    spool_id: bytes = bytes(16)
+    torn: bool = False
+    kept_from: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRow:
+    """An attempt that is to start later, and has no verdict yet; see `record.Waiting`."""
+
+    run_id: bytes
+    attempt: int
+    kind: int
+    schedule_uid: bytes
+    schedule: str
+    worker_uid: bytes
+    worker: str
+    slot: int
+    cause: bytes
+    why: str
+    at: int
+    due: int
+    until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """Every offer of a start up to `number` was refused for good by a worker."""
+
+    run_id: bytes
+    worker_uid: bytes
+    spool_id: bytes
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """Records of a worker that are lost: numbers `first_seq` to `last_seq` of a lane, as was
+    noticed at `at`."""
+
+    spool_id: bytes
+    lane: Lane
+    first_seq: int
+    last_seq: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSlot:
+    """What a run means for the history of its schedule on its worker. `ahead`: it was claimed
+    under a clock that was set back since, so the worker's cursor may be before it."""
+
+    run_id: bytes
+    slot: int
+    kind: int
+    verdict: Verdict | None
+    reason: str = ""
+    claimed_at: int = 0
+    ended_at: int | None = None
+    boot_id: bytes = bytes(16)
+    ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Something that an operator may want to know: `kind` is a stable word."""
+
+    at: int
+    kind: str
+    worker: str
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +386,10 @@ class Store(Protocol):
         """
 
     async def skip_to(self, spool_id: bytes, lane: Lane, epoch: int, mark: Mark, at: int) -> bool:
-        """Record a gap: move the mark forward to records that the worker no longer holds below."""
+        """Record a gap: move the mark forward to records that the worker no longer holds below.
+
+        Runs of this spool that were not all here yet are not *complete* until their bytes are.
+        """
 
     async def current(self, sessions: Sequence[tuple[bytes, int]]) -> list[bool]:
         """For each (worker uid, epoch): is that still the confirmed epoch? In one query."""
@@ -326,6 +431,64 @@ class Store(Protocol):
 
     async def schedule_names(self, worker: str) -> list[str]:
         """The names of the schedules that a worker has run, sorted."""
+
+    # -- what counts, and what became of it -------------------------------------------------------
+
+    async def keep_timings(self, timings: Mapping[bytes, str]) -> None:
+        """Remember triggers by their hash; those that are known stay."""
+
+    async def timings(self, hashes: Collection[bytes]) -> dict[bytes, str]:
+        """The triggers with these hashes, as far as they are known."""
+
+    async def applied(
+        self, *, worker_uid: bytes | None = None, schedule_uid: bytes | None = None
+    ) -> list[Applied]:
+        """All spans, by worker, schedule and time."""
+
+    async def run_slots(
+        self, worker_uid: bytes, schedule_uid: bytes, after: int, until: int, limit: int
+    ) -> list[RunSlot]:
+        """The runs of a schedule on a worker with slots in (after, until], by slot, of any kind;
+        the first `limit`, and all with the last one's slot."""
+
+    async def pair_ranges(
+        self, worker_uid: bytes, schedule_uid: bytes, after: int, until: int
+    ) -> list[SlotRange]:
+        """The ranges of the calendar's slots of a schedule on a worker that reach into
+        (after, until], by first slot."""
+
+    async def waiting(
+        self, *, worker_uid: bytes | None = None, schedule_uid: bytes | None = None
+    ) -> list[WaitingRow]:
+        """What is to start later, by slot."""
+
+    async def cursors(
+        self, pairs: Collection[tuple[bytes, bytes]] | None = None
+    ) -> dict[tuple[bytes, bytes], int]:
+        """For (worker uid, schedule uid) with an open span, all of them or these: the last slot
+        that is decided or waits, or the span's beginning; runs that are `ahead` do not count."""
+
+    async def gaps(self, worker_uid: bytes) -> list[GapRow]:
+        """The records of a worker that are lost, by time."""
+
+    async def refusals(self, run_ids: Collection[bytes]) -> list[RefusalRow]:
+        """The offers that were refused, of these starts."""
+
+    async def events(self, since: int, limit: int = 100) -> list[EventRow]:
+        """What happened from `since` on, newest first."""
+
+    async def schedule_words(self) -> dict[bytes, str]:
+        """The name that each schedule has, or had last, by its uid."""
+
+    async def record_ranges(self, rows: Sequence[SlotRange]) -> int:
+        """Store the server's own verdicts of slots that nobody will report any more.
+
+        A range that begins where one of verdict *lost* does takes its place; where a worker has
+        given a verdict, nothing changes. Returns how many counted.
+        """
+
+    async def give_up_runs(self, run_ids: Sequence[bytes], reason: str, now: int) -> int:
+        """Runs that have no verdict are *lost*; what waits of them goes. How many they were."""
 
     async def query(self, sql: str, limits: QueryLimits) -> QueryResult:
         """One SELECT over views without credentials. Raises `UserError` with the database's own

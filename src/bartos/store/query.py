@@ -41,6 +41,7 @@ READABLE: Final = frozenset(
     {
         *("run", "output", "exit_status", "slot_range", "worker", "schedule", "schedule_version"),
         *("spool_mark", "dead_letter", "event", "runs", "slots", "output_v1", "exit_status_v1"),
+        *("timing", "applied", "waiting", "refusal", "gap"),
     }
 )
 """The tables and views that hold no credential: all that there are, as credentials are in files."""

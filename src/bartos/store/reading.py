@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Select, Table, and_, or_, select, union
 
+from bartos.store.coverage import missing_bytes
+from bartos.store.covering import range_row
 from bartos.store.engines import Engines
 from bartos.store.port import ChunkRow, RunFilter, RunRow, SlotRange, StepRow
 from bartos.store.tables import (
@@ -112,21 +114,7 @@ class Reader:
         query = query.order_by(slot_range.c.last_slot.desc(), slot_range.c.id.desc())
         async with self._engines.read() as connection:
             rows = (await connection.execute(query.limit(wanted.limit))).all()
-        return [
-            SlotRange(
-                schedule_uid=bytes(row.schedule_uid),
-                schedule=row.schedule,
-                worker_uid=bytes(row.worker_uid),
-                worker=row.worker,
-                first_slot=row.first_slot,
-                last_slot=row.last_slot,
-                count=row.count,
-                verdict=Verdict(row.verdict),
-                reason=row.reason,
-                decided_at=row.decided_at,
-            )
-            for row in rows
-        ]
+        return [range_row(row) for row in rows]
 
     async def schedule_names(self, worker: str) -> list[str]:
         query = select(run.c.schedule).where(run.c.worker == worker).distinct()
@@ -188,6 +176,11 @@ def _filtered(
 
 def _run_row(row: Any) -> RunRow:
     verdict = None if row.verdict is None else Verdict(row.verdict)
+    whole = verdict is not None and (row.output_mark or 0) >= row.output_seq
+    printed = row.bytes_out + row.bytes_err
+    missing = (
+        missing_bytes(printed, row.cut_bytes, row.received_bytes, row.gap_bytes) if whole else 0
+    )
     return RunRow(
         run_id=bytes(row.run_id),
         attempt=row.attempt,
@@ -206,9 +199,12 @@ def _run_row(row: Any) -> RunRow:
         reason=row.reason,
         exit_code=row.exit_code,
         signal=row.signal,
-        complete=verdict is not None and (row.output_mark or 0) >= row.output_seq,
+        complete=whole and missing == 0,
         bytes_out=row.bytes_out,
         bytes_err=row.bytes_err,
         cut_bytes=row.cut_bytes,
         cut_lines=row.cut_lines,
+        missing_bytes=missing,
+        sha_out=bytes(row.sha_out),
+        sha_err=bytes(row.sha_err),
     )

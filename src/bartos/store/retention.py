@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     tuple_,
     update,
 )
@@ -30,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartos.store.engines import Engines
 from bartos.store.port import FAILURES, Pruned, Retention
-from bartos.store.tables import event, exit_status, output, run, slot_range
+from bartos.store.tables import applied, event, exit_status, gap, output, run, slot_range
 from libbarto.message.v2.record import Verdict
 
 VACUUM_PAGES: Final = 4096
@@ -38,6 +39,7 @@ VACUUM_PAGES: Final = 4096
 CHUNK_BYTES: Final = 32 * 1024
 """What a full chunk has: how many chunks a run may have is reckoned by it."""
 SWEEPS: Final = 4
+HOUR_US: Final = 3_600_000_000
 
 
 class Phase(enum.IntEnum):
@@ -104,7 +106,7 @@ class Retainer:
             elif sweep.phase is Phase.TOO_MUCH_OUTPUT:
                 found = await self._drop_excess(sweep, going, batch)
             else:
-                found = await self._drop_runs(going)
+                found = await self._drop_runs(going, due)
             if found is not None:
                 return found  # and the page is looked at again: it may have more
             if page:
@@ -229,12 +231,13 @@ class Retainer:
         sweep.excess = (sweep.excess or 0) - size
         return Pruned(output_rows=gone.rowcount, output_bytes=size, more=True)
 
-    async def _drop_runs(self, going: Sequence[Any]) -> Pruned | None:
+    async def _drop_runs(self, going: Sequence[Any], due: Due) -> Pruned | None:
         """These runs with their steps."""
         ids = [bytes(one.run_id) for one in going]
         if not ids:
             return None
         async with self._engines.write() as connection:
+            await _let_go_of_the_past(connection, due)
             gone = await connection.execute(
                 delete(exit_status).where(exit_status.c.run_id.in_(ids))
             )
@@ -255,8 +258,10 @@ class Retainer:
             ).all()
         if ranges or events:
             async with self._engines.write() as connection:
+                await _let_go_of_the_past(connection, due)
                 await connection.execute(delete(slot_range).where(slot_range.c.id.in_(ranges)))
                 await connection.execute(delete(event).where(event.c.id.in_(events)))
+                await connection.execute(delete(gap).where(gap.c.at < due.general))
         return Pruned(more=batch in {len(ranges), len(events)})
 
 
@@ -273,6 +278,8 @@ class Due:
     last_output: int
     last_verdict: int
     """No run with a later slot can be due: a bound for the search."""
+    own: Mapping[bytes, int]
+    """Of schedules with an age of their own: before this instant their verdicts go."""
 
 
 def _due(keep: Retention, now: int) -> Due:
@@ -297,7 +304,27 @@ def _due(keep: Retention, now: int) -> Due:
         general=now - round(age * 1_000_000),
         last_output=now - round(shortest_output * 1_000_000),
         last_verdict=now - round(shortest * 1_000_000),
+        own={
+            key: now - round(seconds * 1_000_000)
+            for key, seconds in keep.verdicts_by_schedule.items()
+        },
     )
+
+
+async def _let_go_of_the_past(connection: AsyncConnection, due: Due) -> None:
+    """From here on nothing is claimed of slots whose verdicts may be gone (`Applied.kept_from`).
+
+    By the whole hour, so that all spans need a change once an hour and no more often.
+    """
+    c = applied.c
+    each = [(c.schedule_uid == uid, before) for uid, before in due.own.items()]
+    others = c.schedule_uid.not_in(list(due.own)) if due.own else true()
+    for which, before in [*each, (others, due.general)]:
+        floor = -(-before // HOUR_US) * HOUR_US
+        await connection.execute(delete(applied).where(which, c.until_at <= floor))
+        await connection.execute(
+            update(applied).where(which, c.kept_from < floor).values(kept_from=floor)
+        )
 
 
 def _at_least_one(value: Any) -> ColumnElement[int]:

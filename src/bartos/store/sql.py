@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from bartos.store import writing
+from bartos.store.accounting import Coverage
 from bartos.store.engines import Engines
 from bartos.store.migrating import bring_up, migrate, pending
 from bartos.store.port import (
@@ -32,7 +33,7 @@ from bartos.store.query import run_query
 from bartos.store.reading import Reader
 from bartos.store.retention import Retainer
 from bartos.store.settings import StoreSettings
-from bartos.store.tables import event, schedule, schedule_version, spool_mark, worker
+from bartos.store.tables import event, gap, schedule, schedule_version, spool_mark, worker
 from libbarto.clock import Clock
 from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import Lane
@@ -52,11 +53,11 @@ def reader(settings: StoreSettings) -> SqlStore:
     return store
 
 
-class SqlStore:
+class SqlStore(Coverage):
     """See `bartos.store.port.Store`."""
 
     def __init__(self, settings: StoreSettings) -> None:
-        self._engines = Engines(settings)
+        super().__init__(Engines(settings))
         self._reader = Reader(self._engines)
         self._retainer = Retainer(self._engines)
 
@@ -154,25 +155,36 @@ class SqlStore:
         return await writing.append(self._engines, batches)
 
     async def skip_to(self, spool_id: bytes, lane: Lane, epoch: int, mark: Mark, at: int) -> bool:
+        this = and_(spool_mark.c.spool_id == spool_id, spool_mark.c.lane == int(lane))
         async with self._engines.write() as connection:
-            moved = await connection.execute(
-                update(spool_mark)
-                .where(
-                    spool_mark.c.spool_id == spool_id,
-                    spool_mark.c.lane == int(lane),
-                    spool_mark.c.epoch == epoch,
-                    spool_mark.c.seq < mark.seq,
-                )
-                .values(seq=mark.seq, tag=mark.tag)
+            found = await connection.execute(
+                select(spool_mark.c.epoch, spool_mark.c.seq).where(this).with_for_update()
             )
-            if moved.rowcount != 1:
+            held = found.first()
+            if held is None or held.epoch != epoch or held.seq >= mark.seq:
                 return False
-            name = await connection.scalar(
-                select(worker.c.name).where(worker.c.spool_id == spool_id).limit(1)
+            await connection.execute(
+                update(spool_mark).where(this).values(seq=mark.seq, tag=mark.tag)
+            )
+            row = (
+                await connection.execute(
+                    select(worker.c.name, worker.c.uid).where(worker.c.spool_id == spool_id)
+                )
+            ).first()
+            name, uid = ("", bytes(16)) if row is None else (row.name, row.uid)
+            await connection.execute(
+                insert(gap).values(
+                    spool_id=spool_id,
+                    lane=int(lane),
+                    first_seq=held.seq + 1,
+                    last_seq=mark.seq,
+                    worker_uid=uid,
+                    at=at,
+                )
             )
             facts = {"lane": lane.name.lower(), "up_to": mark.seq}
             await connection.execute(
-                insert(event).values(at=at, kind="gap", worker=name or "", facts=json.dumps(facts))
+                insert(event).values(at=at, kind="gap", worker=name, facts=json.dumps(facts))
             )
         return True
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql, sqlite
-from sqlalchemy.types import BINARY, TypeEngine
+from sqlalchemy.types import BINARY, VARBINARY, TypeEngine
 
 metadata = MetaData()
 
@@ -38,6 +38,7 @@ Identifier: TypeEngine[bytes] = BINARY(16).with_variant(LargeBinary(16), "sqlite
 Blob: TypeEngine[bytes] = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 Long: TypeEngine[str] = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 # SQLite numbers rows by itself only where the key is spelt INTEGER.
+Digest: TypeEngine[bytes] = VARBINARY(32).with_variant(LargeBinary(32), "sqlite")
 RowNumber: TypeEngine[int] = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
 Name: TypeEngine[str] = String(255)
 
@@ -68,6 +69,14 @@ run = Table(
     Column("cut_bytes", BigInteger, nullable=False),
     Column("cut_lines", BigInteger, nullable=False),
     Column("stored_bytes", BigInteger, nullable=False),
+    Column("boot_id", Identifier, nullable=False),
+    # Claimed under a clock that was set back since: the worker's cursor may be before it.
+    Column("ahead", Boolean, nullable=False),
+    # Of the last attempt: what came of its output, and what never will.
+    Column("received_bytes", BigInteger, nullable=False),
+    Column("gap_bytes", BigInteger, nullable=False),
+    Column("sha_out", Digest, nullable=False),
+    Column("sha_err", Digest, nullable=False),
     Index("run_worker", "worker", "slot", "run_id"),
     Index("run_schedule", "schedule", "slot", "run_id"),
     Index("run_verdict", "verdict", "ended_at"),
@@ -125,9 +134,86 @@ slot_range = Table(
     Column("verdict", SmallInteger, nullable=False),
     Column("reason", Long, nullable=False),
     Column("decided_at", BigInteger, nullable=False),
+    # One occurrence that is none of the calendar's; zeros for slots of the calendar.
+    Column("run_id", Identifier, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    # What is told again changes nothing.
+    Index("slot_range_key", "worker_uid", "schedule_uid", "first_slot", "run_id", unique=True),
+    Index("slot_range_lost", "verdict", "worker_uid"),
+    Index("slot_range_run", "run_id"),
     Index("slot_range_slot", "last_slot"),
     Index("slot_range_worker", "worker", "last_slot"),
     Index("slot_range_schedule", "schedule", "last_slot"),
+    **_OPTIONS,
+)
+
+timing = Table(
+    "timing",
+    metadata,
+    Column("hash", Identifier, primary_key=True),
+    Column("text", Long, nullable=False),
+    **_OPTIONS,
+)
+
+applied = Table(
+    "applied",
+    metadata,
+    Column("worker_uid", Identifier, nullable=False),
+    Column("schedule_uid", Identifier, nullable=False),
+    Column("from_at", BigInteger, nullable=False),
+    Column("until_at", BigInteger),
+    Column("timing", Identifier, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("spool_id", Identifier, nullable=False),
+    Column("torn", Boolean, nullable=False),
+    Column("kept_from", BigInteger, nullable=False),
+    PrimaryKeyConstraint("worker_uid", "schedule_uid", "from_at"),
+    **_OPTIONS,
+)
+
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("run_id", Identifier, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("schedule_uid", Identifier, nullable=False),
+    Column("schedule", Name, nullable=False),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("worker", Name, nullable=False),
+    Column("slot", BigInteger, nullable=False),
+    Column("cause", Blob, nullable=False),
+    Column("why", String(32), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("until_at", BigInteger),
+    Index("waiting_pair", "worker_uid", "schedule_uid", "slot"),
+    **_OPTIONS,
+)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("run_id", Identifier, nullable=False),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("spool_id", Identifier, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("reason", Long, nullable=False),
+    PrimaryKeyConstraint("run_id", "worker_uid", "spool_id"),
+    **_OPTIONS,
+)
+
+gap = Table(
+    "gap",
+    metadata,
+    Column("spool_id", Identifier, nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("spool_id", "lane", "first_seq"),
+    Index("gap_worker", "worker_uid", "at"),
     **_OPTIONS,
 )
 
@@ -209,5 +295,98 @@ event = Table(
     Column("worker", Name, nullable=False),
     Column("facts", Long, nullable=False),
     Index("event_at", "at"),
+    **_OPTIONS,
+)
+
+# -- what the server starts itself ----------------------------------------------------------------
+
+intent = Table(
+    "intent",
+    metadata,
+    Column("run_id", Identifier, primary_key=True),
+    Column("kind", SmallInteger, nullable=False),
+    Column("schedule_uid", Identifier, nullable=False),
+    Column("schedule", Name, nullable=False),
+    Column("slot", BigInteger, nullable=False),
+    Column("cause", Blob, nullable=False),
+    Column("spec", Blob, nullable=False),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("worker", Name, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("caught_up", Boolean, nullable=False),
+    Column("request", Identifier, nullable=False),
+    Column("who", Name, nullable=False),
+    Column("why", Long, nullable=False),
+    Column("closed_at", BigInteger),
+    Column("verdict", SmallInteger),
+    Column("reason", Long, nullable=False),
+    Index("intent_closed", "closed_at"),
+    Index("intent_request", "request"),
+    **_OPTIONS,
+)
+
+offer = Table(
+    "offer",
+    metadata,
+    Column("run_id", Identifier, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("spool_id", Identifier, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run_id", "number"),
+    **_OPTIONS,
+)
+
+floating_cursor = Table(
+    "floating_cursor",
+    metadata,
+    Column("schedule_uid", Identifier, primary_key=True),
+    Column("schedule", Name, nullable=False),
+    Column("decided_to", BigInteger, nullable=False),
+    Column("timing", Long, nullable=False),
+    **_OPTIONS,
+)
+
+cancellation = Table(
+    "cancellation",
+    metadata,
+    Column("run_id", Identifier, primary_key=True),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("who", Name, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Long, nullable=False),
+    **_OPTIONS,
+)
+
+parent_end = Table(
+    "parent_end",
+    metadata,
+    Column("run_id", Identifier, primary_key=True),
+    Column("schedule_uid", Identifier, nullable=False),
+    Column("schedule", Name, nullable=False),
+    Column("slot", BigInteger, nullable=False),
+    Column("verdict", SmallInteger, nullable=False),
+    Column("ended_at", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+fact = Table(
+    "fact",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    **_OPTIONS,
+)
+
+pause = Table(
+    "pause",
+    metadata,
+    Column("schedule_uid", Identifier, primary_key=True),
+    Column("schedule", Name, nullable=False),
+    Column("who", Name, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Long, nullable=False),
+    Column("until", BigInteger),
     **_OPTIONS,
 )

@@ -21,14 +21,16 @@ def trimmed(row: ChunkRow, drop: int) -> ChunkRow:
     )
 
 
-def marker_text(size: int, lines: int) -> bytes:
-    """What stands between head and tail of output that exceeded `output_max`.
+def marker_text(size: int, lines: int, reason: str = "") -> bytes:
+    """What stands between head and tail of output that exceeded `output_max`; or, with a reason,
+    in the place of output that never came.
 
     >>> marker_text(1234567, 890)
     b'\\n[barto: 1,234,567 bytes in 890 lines left out]\\n'
     """
     # A line of its own, though the head may end anywhere.
-    return f"\n[barto: {size:,} bytes in {lines:,} lines left out]\n".encode()
+    what = f"lost: {reason}" if reason else "left out"
+    return f"\n[barto: {size:,} bytes in {lines:,} lines {what}]\n".encode()
 
 
 def slots_until(first: int, last: int, count: int, now: int) -> int:

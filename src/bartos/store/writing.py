@@ -8,26 +8,26 @@ aside as a dead letter in the same transaction, so that one bad record stops not
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Table, delete, exc, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import delete, exc, select, tuple_, update
 
-from bartos.store.checking import raw, refusal, run_of
+from bartos.store.checking import occurrence_of, raw, refusal, run_of
+from bartos.store.covering import Covering
 from bartos.store.engines import Conflict, Engines, described
 from bartos.store.port import Batch, ChunkRow, DeadLetter
+from bartos.store.statements import NOTHING, ROWS_MAX, Statements, number, parts
 from bartos.store.tables import (
     dead_letter,
     event,
     exit_status,
     output,
     run,
-    slot_range,
     spool_mark,
 )
-from bartos.store.trimming import marker_text, slots_until, trimmed
+from bartos.store.trimming import marker_text, trimmed
 from libbarto.errors import StoreUnavailable
 from libbarto.message.v2.record import (
     Claimed,
@@ -36,6 +36,8 @@ from libbarto.message.v2.record import (
     Decided,
     Ended,
     Lane,
+    Notice,
+    OfferRefused,
     Output,
     Record,
     SetApplied,
@@ -43,13 +45,11 @@ from libbarto.message.v2.record import (
     Status,
     Stream,
     Verdict,
+    Waiting,
 )
 from libbarto.message.v2.segment import Segment, pack
 
 RETRIES: Final = 5
-ROWS_MAX: Final = 1000
-BYTES_MAX: Final = 1024 * 1024
-"""What one statement takes at most."""
 
 REFUSED: Final = (exc.DataError, exc.IntegrityError)
 """What the driver raises where the data are refused. Anything else is the database's trouble, or
@@ -66,20 +66,16 @@ STATUS_COLUMNS: Final = (
 CLAIM_COLUMNS: Final = (
     *("run_id", "schedule_uid", "schedule", "worker_uid", "worker", "kind", "slot", "claimed_at"),
     *("late_us", "generation", "spool_id", "reason", "output_seq", "bytes_out", "bytes_err"),
-    *("cut_bytes", "cut_lines", "stored_bytes", "attempt"),
+    *("cut_bytes", "cut_lines", "stored_bytes", "boot_id", "ahead", "received_bytes", "gap_bytes"),
+    *("sha_out", "sha_err", "attempt"),
 )
-KEPT_BY_RETRY: Final = frozenset({"run_id", "worker_uid", "worker", "output_seq", "stored_bytes"})
+KEPT_BY_RETRY: Final = frozenset(
+    {"run_id", "worker_uid", "worker", "output_seq", "stored_bytes", "ahead"}
+)
 """What a further attempt leaves as it is: the output of the attempts before is still there."""
 CLEARED_BY_RETRY: Final = ("started_at", "ended_at", "verdict", "exit_code", "signal")
 DEAD_COLUMNS: Final = ("spool_id", "worker", "lane", "seq", "data", "error")
 EVENT_COLUMNS: Final = ("at", "kind", "worker", "facts")
-RANGE_COLUMNS: Final = (
-    *("schedule_uid", "schedule", "worker_uid", "worker", "first_slot", "last_slot", "count"),
-    *("verdict", "reason", "decided_at"),
-)
-
-NOTHING: Final = -(1 << 62)
-"""Stands for NULL in a statement for many rows: the bulk protocol wants one type in a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +90,34 @@ class Report:
 _PHASES: Final[dict[type, int]] = {
     **{Claimed: 0, Decided: 0, Started: 1, ClockBack: 1, Status: 2, Ended: 3, Output: 4, Cut: 5}
 }
+"""What waits and what is claimed of it go together in any order: see `Covering.claimed`."""
 
 
 def waves(reports: Iterable[Report]) -> Iterator[list[Report]]:
     """The reports in pieces within which kind may go after kind (`_PHASES`): what one run, or one
-    worker of its slots, tells stays in its order."""
+    worker of its slots, tells stays in its order. What comes after a worker's clock was set back
+    comes after all that the worker told before."""
     wave: list[Report] = []
     reached: dict[bytes, int] = {}
+    set_back: set[bytes] = set()
     for report in reports:
         phase = _PHASES.get(type(report.record), 0)
         key = run_of(report.record) or report.batch.worker_uid
-        if phase < reached.get(key, 0):
+        if phase < reached.get(key, 0) or report.batch.worker_uid in set_back:
             yield wave
-            wave, reached = [], {}
+            wave, reached, set_back = [], {}, set()
         wave.append(report)
         reached[key] = phase
+        if isinstance(report.record, ClockBack):
+            set_back.add(report.batch.worker_uid)
     if wave:
         yield wave
 
 
 @dataclass(slots=True)
-class Writing:
+class Writing(Statements):
     """Turns batches into statements on one connection."""
 
-    engines: Engines
-    connection: AsyncConnection
     owners: dict[bytes, bytes] = field(default_factory=dict)
     """The worker of each run that is told of and is there."""
 
@@ -146,7 +145,7 @@ class Writing:
         """Move the marks of all batches that are next; the rows are locked until the commit."""
         spools = sorted({batch.spool_id for batch in batches})
         found: list[Any] = []
-        for part in _parts(spools, ROWS_MAX):
+        for part in parts(spools, ROWS_MAX):
             rows = await self.connection.execute(
                 select(spool_mark).where(spool_mark.c.spool_id.in_(part)).with_for_update()
             )
@@ -162,7 +161,7 @@ class Writing:
                 held[key] = batch.epoch, batch.last_seq
                 first = moved[key][1] if key in moved else batch.first_seq - 1
                 moved[key] = batch, first
-        await self._many(
+        await self.many(
             "UPDATE spool_mark SET seq = ?, tag = ?"
             " WHERE spool_id = ? AND lane = ? AND epoch = ? AND seq = ?",
             [
@@ -173,8 +172,8 @@ class Writing:
         return results
 
     async def _find_owners(self, reports: Sequence[Report]) -> None:
-        wanted = {run_id for report in reports if (run_id := run_of(report.record))}
-        for part in _parts(sorted(wanted), ROWS_MAX):
+        wanted = {run_id for report in reports if (run_id := occurrence_of(report.record))}
+        for part in parts(sorted(wanted), ROWS_MAX):
             rows = await self.connection.execute(
                 select(run.c.run_id, run.c.worker_uid).where(run.c.run_id.in_(part))
             )
@@ -186,7 +185,7 @@ class Writing:
         if isinstance(record, DeadLetter):
             return report
         error = refusal(record)
-        if error is None and (run_id := run_of(record)) is not None:
+        if error is None and (run_id := occurrence_of(record)) is not None:
             uid = report.batch.worker_uid
             if isinstance(record, Claimed):
                 self.owners.setdefault(run_id, uid)
@@ -212,15 +211,29 @@ class Writing:
         """In the order of `_PHASES`. What is told of a run that is not here (retention dropped it)
         counts, and is not stored."""
         here = [one for one in wave if (id_ := run_of(one.record)) is None or id_ in self.owners]
-        await self._claims([(o.batch, o.record) for o in here if isinstance(o.record, Claimed)])
-        await self._ranges([(o.batch, o.record) for o in here if isinstance(o.record, Decided)])
+        covering = Covering(self.engines, self.connection)
+        claims = [(o.batch, o.record) for o in here if isinstance(o.record, Claimed)]
+        decided = [(o.batch, o.record) for o in here if isinstance(o.record, Decided)]
+        waits = [(o.batch, o.record) for o in here if isinstance(o.record, Waiting)]
+        ends = [o.record for o in here if isinstance(o.record, Ended)]
+        await self._claims(claims)
+        await covering.withdraw_lost([*claims, *decided, *waits])
+        await covering.waits(waits)
+        await covering.ranges(decided)
+        await covering.claimed(
+            [record for _, record in waits], [record for _, record in claims], ends
+        )
+        await covering.refused(
+            [(o.batch, o.record) for o in here if isinstance(o.record, OfferRefused)]
+        )
+        await covering.sets([(o.batch, o.record) for o in here if isinstance(o.record, SetApplied)])
         await self._events(here)
         await self._started([o.record for o in here if isinstance(o.record, Started)])
         for one in here:
             if isinstance(one.record, ClockBack):
-                await self._clock_back(one.batch.worker_uid, one.record.now)
+                await covering.clock_back(one.batch.worker_uid, one.record)
         await self._statuses([o.record for o in here if isinstance(o.record, Status)])
-        await self._ended([o.record for o in here if isinstance(o.record, Ended)])
+        await self._ended(ends)
         await self._outputs([o.record for o in here if isinstance(o.record, Output)])
         for one in here:
             if isinstance(one.record, Cut):
@@ -247,20 +260,20 @@ class Writing:
             (
                 *(one.run_id, one.schedule_uid, one.schedule, batch.worker_uid, batch.worker),
                 *(int(one.kind), one.slot, one.at, one.late_us, one.generation, batch.spool_id),
-                *("", 0, 0, 0, 0, 0, 0, one.attempt),
+                *("", 0, 0, 0, 0, 0, 0, one.boot_id, False, 0, 0, b"", b"", one.attempt),
             )
             for batch, one in claims
         ]
-        await self._many(self._insert(run, CLAIM_COLUMNS) + ending, rows)
+        await self.many(self.insert(run, CLAIM_COLUMNS) + ending, rows)
 
     async def _started(self, records: Sequence[Started]) -> None:
-        await self._many(
+        await self.many(
             "UPDATE run SET started_at = ? WHERE run_id = ? AND attempt = ?",
             [(one.at, one.run_id, one.attempt) for one in records],
         )
 
     async def _statuses(self, records: Sequence[Status]) -> None:
-        await self._new(
+        await self.new(
             exit_status,
             STATUS_COLUMNS,
             [
@@ -279,24 +292,26 @@ class Writing:
         rows = []
         for one in records:
             size = {total.stream: total.bytes_ for total in one.totals}
+            sha = {total.stream: total.sha256[:32] for total in one.totals}
             exit_code, signal = exits.get((one.run_id, one.attempt), (None, None))
             rows.append(
                 (
                     *(int(one.verdict) if one.final else NOTHING, one.reason),
-                    _number(one.started_at),
-                    *(one.ended_at if one.final else NOTHING, _number(exit_code), _number(signal)),
+                    number(one.started_at),
+                    *(one.ended_at if one.final else NOTHING, number(exit_code), number(signal)),
                     *(one.output_seq, one.output_seq),
                     *(size.get(Stream.STDOUT, 0), size.get(Stream.STDERR, 0), one.cut_bytes),
+                    *(sha.get(Stream.STDOUT, b""), sha.get(Stream.STDERR, b"")),
                     *(one.run_id, one.attempt, int(Verdict.LOST)),
                 )
             )
         null = f"NULLIF(?, {NOTHING})"
-        await self._many(
+        await self.many(
             f"UPDATE run SET verdict = {null}, reason = ?,"  # noqa: S608  # a number of our own
             f" started_at = COALESCE({null}, started_at), ended_at = {null},"
-            f" exit_code = {null}, {self._quoted('signal')} = {null},"
+            f" exit_code = {null}, {self.quoted('signal')} = {null},"
             " output_seq = CASE WHEN output_seq > ? THEN output_seq ELSE ? END,"
-            " bytes_out = ?, bytes_err = ?, cut_bytes = ?"
+            " bytes_out = ?, bytes_err = ?, cut_bytes = ?, sha_out = ?, sha_err = ?"
             " WHERE run_id = ? AND attempt = ? AND (verdict IS NULL OR verdict = ?)",
             rows,
         )
@@ -308,7 +323,7 @@ class Writing:
         failed, else the last."""
         c = exit_status.c
         decisive: dict[tuple[bytes, int], Any] = {}
-        for part in _parts(sorted(attempts), ROWS_MAX // 2):
+        for part in parts(sorted(attempts), ROWS_MAX // 2):
             steps = await self.connection.execute(
                 select(c.run_id, c.attempt, c.exit_code, c.signal, c.success)
                 .where(tuple_(c.run_id, c.attempt).in_(part))
@@ -319,36 +334,6 @@ class Writing:
                 if key not in decisive or decisive[key].success:
                     decisive[key] = step
         return {key: (step.exit_code, step.signal) for key, step in decisive.items()}
-
-    async def _ranges(self, decided: Sequence[tuple[Batch, Decided]]) -> None:
-        rows = [
-            (
-                *(one.schedule_uid, one.schedule, batch.worker_uid, batch.worker),
-                *(one.first_slot, one.last_slot, one.count, int(one.verdict), one.reason),
-                one.last_slot,
-            )
-            for batch, one in decided
-        ]
-        await self._many(self._insert(slot_range, RANGE_COLUMNS), rows)
-
-    async def _clock_back(self, worker_uid: bytes, now: int) -> None:
-        """The worker's slots after `now` will be due again: what was decided of them is withdrawn
-        (DESIGN section 4)."""
-        found = await self.connection.execute(
-            select(slot_range).where(
-                slot_range.c.worker_uid == worker_uid, slot_range.c.last_slot > now
-            )
-        )
-        rows: Sequence[Any] = found.all()
-        for row in rows:
-            this = slot_range.c.id == row.id
-            if row.first_slot > now:
-                await self.connection.execute(delete(slot_range).where(this))
-                continue
-            count = slots_until(row.first_slot, row.last_slot, row.count, now)
-            await self.connection.execute(
-                update(slot_range).where(this).values(last_slot=now, count=count, decided_at=now)
-            )
 
     async def _events(self, reports: Sequence[Report]) -> None:
         rows: list[tuple[object, ...]] = []
@@ -361,9 +346,11 @@ class Writing:
                     rows.append((at, "set applied", batch.worker, json.dumps(facts)))
                 case ClockBack(now=now):
                     rows.append((now, "clock back", batch.worker, json.dumps(facts)))
+                case Notice(kind=kind, at=at, text=text):
+                    rows.append((at, kind, batch.worker, json.dumps(facts | {"text": text})))
                 case _:
                     pass
-        await self._many(self._insert(event, EVENT_COLUMNS), rows)
+        await self.many(self.insert(event, EVENT_COLUMNS), rows)
 
     async def _dead(self, reports: Sequence[Report]) -> None:
         rows = [
@@ -374,7 +361,7 @@ class Writing:
             for one in reports
             if isinstance(one.record, DeadLetter)
         ]
-        await self._many(self._insert(dead_letter, DEAD_COLUMNS), rows)
+        await self.many(self.insert(dead_letter, DEAD_COLUMNS), rows)
 
     # -- output -----------------------------------------------------------------------------------
 
@@ -386,16 +373,24 @@ class Writing:
             )
             for one in records
         ]
-        await self._new(output, OUTPUT_COLUMNS, rows)
-        sizes: dict[bytes, int] = {}
+        await self.new(output, OUTPUT_COLUMNS, rows)
+        sizes: dict[tuple[bytes, int], tuple[int, int]] = {}
         for one in records:
-            sizes[one.run_id] = sizes.get(one.run_id, 0) + len(one.data)
+            stored, received = sizes.get((one.run_id, one.attempt), (0, 0))
+            size = len(one.data)
+            sizes[one.run_id, one.attempt] = stored + size, received + size
         await self._grow(sizes)
 
-    async def _grow(self, sizes: dict[bytes, int]) -> None:
-        await self._many(
-            "UPDATE run SET stored_bytes = stored_bytes + ? WHERE run_id = ?",
-            [(size, run_id) for run_id, size in sizes.items()],
+    async def _grow(self, sizes: dict[tuple[bytes, int], tuple[int, int]]) -> None:
+        """For each attempt: by how much what is stored of its run grew, and what has come of it."""
+        await self.many(
+            "UPDATE run SET stored_bytes = stored_bytes + ?,"
+            " received_bytes = received_bytes + CASE WHEN attempt = ? THEN ? ELSE 0 END"
+            " WHERE run_id = ?",
+            [
+                (stored, attempt, received, run_id)
+                for (run_id, attempt), (stored, received) in sizes.items()
+            ],
         )
 
     async def _cut(self, record: Cut) -> None:
@@ -435,20 +430,22 @@ class Writing:
                 )
             )
         lines = after - record.first_line
-        text = marker_text(record.to_offset - record.from_offset, lines)
+        size = record.to_offset - record.from_offset
+        text = marker_text(size, lines, record.reason)
         marker = (
             *(record.run_id, record.attempt, record.chunk_no, record.step, record.from_offset),
             *(record.first_line, 0, record.at),
             pack([Segment(stream=Stream.MARKER, length=len(text))]),
             text,
         )
-        await self._new(output, OUTPUT_COLUMNS, [marker])
+        await self.new(output, OUTPUT_COLUMNS, [marker])
+        changes = {"gap_bytes": run.c.gap_bytes + size} if record.reason else {"cut_lines": lines}
         await self.connection.execute(
             update(run)
             .where(run.c.run_id == record.run_id, run.c.attempt == record.attempt)
-            .values(cut_lines=lines)
+            .values(changes)
         )
-        await self._grow({record.run_id: len(text) - gone})
+        await self._grow({(record.run_id, record.attempt): (len(text) - gone, -gone)})
 
     async def _cut_last(self, record: Cut, chunk_no: int) -> int:
         """Drop the last chunk that begins before the cut's end, or its beginning where it goes on
@@ -478,57 +475,6 @@ class Writing:
             )
         )
         return drop
-
-    # -- statements -------------------------------------------------------------------------------
-
-    async def _new(
-        self, table: Table, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
-    ) -> None:
-        """Insert rows; those that are there already stay."""
-        # INSERT IGNORE would also cut what is too long, and say nothing.
-        ending = (
-            " ON CONFLICT DO NOTHING"
-            if self.engines.sqlite
-            else " ON DUPLICATE KEY UPDATE run_id = run_id"
-        )
-        await self._many(self._insert(table, columns) + ending, rows)
-
-    async def _many(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """One statement for many rows, by the driver's bulk protocol; `?` takes a value."""
-        if not self.engines.sqlite:
-            sql = sql.replace("?", "%s")
-        for part in _parts(rows, ROWS_MAX, _size):
-            await self.connection.exec_driver_sql(sql, list(part))
-
-    def _insert(self, table: Table, columns: Sequence[str]) -> str:
-        names = ", ".join(map(self._quoted, columns))
-        marks = ", ".join("?" for _ in columns)
-        return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608  # names are our own
-
-    def _quoted(self, name: str) -> str:
-        return f'"{name}"' if self.engines.sqlite else f"`{name}`"
-
-
-def _number(value: int | None) -> int:
-    return NOTHING if value is None else value
-
-
-def _size(row: tuple[object, ...]) -> int:
-    return sum(len(value) for value in row if isinstance(value, bytes | str))
-
-
-def _parts(
-    items: Sequence[Any], count: int, size: Callable[[Any], int] = lambda _: 0
-) -> Iterator[Sequence[Any]]:
-    """The items in runs of at most `count`, and about `BYTES_MAX` bytes."""
-    first = total = 0
-    for at, item in enumerate(items):
-        total += size(item)
-        if at > first and (at - first == count or total > BYTES_MAX):
-            yield items[first:at]
-            first, total = at, size(item)
-    if first < len(items):
-        yield items[first:]
 
 
 async def append(engines: Engines, batches: Sequence[Batch]) -> list[bool]:
