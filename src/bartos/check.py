@@ -1,19 +1,21 @@
 """What would an experienced colleague say of these schedules? Findings of `bartos check`.
 
 Errors keep a configuration out of force. Warnings do not: they name, with file and line, what is
-allowed and seldom meant.
+allowed and seldom meant; notes, what is worth a thought and may well be.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bartos.plan import Plan, WorkerFacts, without_workers
-from bartos.schedules import Definition
-from libbarto.realtime import Calendars
+from bartos.schedules import BOOT, DEFAULT_ZONE, Definition
+from libbarto.findings import Finding, Judged, Line, findings
+from libbarto.realtime import Realtime
 from libbarto.realtime.cron import Cron
 from libbarto.realtime.moment import parse_moment
 from libbarto.settings import Fault
@@ -30,6 +32,7 @@ class Report:
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
     schedules: int = 0
+    notes: tuple[Fault, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -40,9 +43,12 @@ class Report:
         """One finding a line, in order of file and line, and a summary."""
         found = [(fault, "") for fault in self.faults]
         found += [(warning, "warning: ") for warning in self.warnings]
+        found += [(note, "note: ") for note in self.notes]
         found.sort(key=lambda item: (item[0].file, item[0].line))
         lines = [f"{fault.place}: {kind}{fault.message}" for fault, kind in found]
         counts = f"{_count(len(self.faults), 'error')}, {_count(len(self.warnings), 'warning')}"
+        if self.notes:
+            counts = f"{counts}, {_count(len(self.notes), 'note')}"
         if not self.faults:
             counts = f"{_count(self.schedules, 'schedule')}, {counts}"
         return "\n".join([*lines, f"{counts}; nothing changed"])
@@ -57,30 +63,37 @@ def check(
     faults: Iterable[Fault] = (),
     workers: Sequence[WorkerFacts] | None = None,
     now: int | None = None,
+    *,
+    zone_given: bool = True,
 ) -> Report:
     """The report on a configuration: `faults` from reading it, and warnings.
 
     `workers` are those that are known, None where nobody could be asked. With `now`
-    (microseconds) calendars that are never due again are found too.
+    (microseconds) the calendars are judged as well; `zone_given` says whether anybody wrote a
+    zone for them.
     """
+    doubted = [] if now is None else _of_calendars(definitions, workers, now, zone_given=zone_given)
+    found = [
+        *warnings(definitions, workers),
+        *(_of_finding(finding) for finding in doubted if not finding.doubt.gentle),
+    ]
     return Report(
-        tuple(dict.fromkeys(faults)), tuple(warnings(definitions, workers, now)), len(definitions)
+        tuple(dict.fromkeys(faults)),
+        tuple(sorted(found, key=lambda fault: (fault.file, fault.line))),
+        len(definitions),
+        tuple(_of_finding(finding) for finding in doubted if finding.doubt.gentle),
     )
 
 
 def warnings(
-    definitions: Sequence[Definition],
-    workers: Sequence[WorkerFacts] | None = None,
-    now: int | None = None,
+    definitions: Sequence[Definition], workers: Sequence[WorkerFacts] | None = None
 ) -> list[Fault]:
-    """What is allowed and seldom meant, in order of file and line."""
+    """What is allowed and seldom meant of commands and workers, in order of file and line."""
     found: list[Fault] = []
     for definition in definitions:
         for index, step in enumerate(definition.steps):
             key = ("cmds", index) if definition.script is None else ("script",)
             found += [_warning(definition, text, *key) for text in _of_command(definition, step)]
-        if now is not None:
-            found += _never_due(definition, now)
     if workers is not None:
         found += _of_workers(definitions, workers)
     return sorted(found, key=lambda fault: (fault.file, fault.line))
@@ -91,20 +104,73 @@ def _warning(definition: Definition, text: str, *key: str | int) -> Fault:
     return Fault(str(place), f'schedule "{definition.name}": {text}', place.file, place.line)
 
 
-def _never_due(definition: Definition, now: int) -> Iterator[Fault]:
-    """What is never due again. Whatever `R` is drawn as, the years and days that decide are the
-    same."""
-    zone = definition.timezone
-    lines = [("on_calendar", text, Calendars.parse(text)) for text in definition.on_calendar]
-    crons = [(text, Cron.parse(text)) for text in definition.cron]
-    lines += [("cron", text, cron.calendars) for text, cron in crons if not cron.at_boot]
-    for index, (key, text, calendars) in enumerate(lines):
-        if calendars.bind(definition.uid).elapse_after(now, zone) is None:
-            yield _warning(definition, f'"{text}" is never due again', key, index)
-    if definition.instants:
-        for index, text in enumerate(definition.at):
-            if parse_moment(text, zone) <= now:
-                yield _warning(definition, f'"{text}" is past, and never due again', "at", index)
+# -- calendars ------------------------------------------------------------------------------------
+
+
+def _of_calendars(
+    definitions: Sequence[Definition],
+    workers: Sequence[WorkerFacts] | None,
+    now: int,
+    *,
+    zone_given: bool,
+) -> list[Finding]:
+    """What was probably not meant by when they are due; those that are switched off are not."""
+    counts: Counter[str] = Counter()
+    if workers:
+        plan = Plan(definitions)
+        for worker in workers:
+            counts.update(definition.name for definition in plan.matching(worker))
+    return findings(
+        [
+            _judged(definition, counts[definition.name] if workers else None, zone_given=zone_given)
+            for definition in definitions
+            if definition.enabled
+        ],
+        now,
+    )
+
+
+def _judged(definition: Definition, count: int | None, *, zone_given: bool) -> Judged:
+    """What the judge of calendars wants to know of a definition."""
+    source = definition.source
+    lines = [
+        Line(text, source.of("on_calendar", index).line, (Realtime.parse(text),))
+        for index, text in enumerate(definition.on_calendar)
+    ]
+    for index, text in enumerate(definition.cron):
+        cron = Cron.parse(text)
+        if not cron.at_boot:
+            lines.append(Line(text, source.of("cron", index).line, cron.calendars.members))
+    for index, text in enumerate(definition.at):
+        if text != BOOT:
+            instant = parse_moment(text, definition.timezone)
+            lines.append(Line(text, source.of("at", index).line, (), instant))
+    return Judged(
+        name=definition.name,
+        file=source.file,
+        number=source.line,
+        lines=tuple(lines),
+        trigger=(
+            f"{definition.every} {definition.anchor} {definition.after} {definition.when} "
+            f"{definition.on_boot}"
+        ),
+        action=definition.steps,
+        timezone=definition.timezone,
+        zone_given=zone_given or definition.timezone != DEFAULT_ZONE,
+        dst_gap=definition.dst_gap,
+        dst_repeat=definition.dst_repeat,
+        workers=definition.workers,
+        floating=definition.floating,
+        count=count,
+    )
+
+
+def _of_finding(finding: Finding) -> Fault:
+    place = f"{finding.file}:{finding.number}"
+    return Fault(place, str(finding), finding.file, finding.number)
+
+
+# -- workers --------------------------------------------------------------------------------------
 
 
 def _of_workers(
@@ -120,6 +186,9 @@ def _of_workers(
         for refusal in plan.refusals(worker):
             text = f"does not run on {worker.name}: {refusal.reason}"
             yield _warning(by_name[refusal.schedule], text, "run_as")
+
+
+# -- commands -------------------------------------------------------------------------------------
 
 
 def _of_command(definition: Definition, command: str) -> Iterable[str]:

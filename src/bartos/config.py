@@ -256,6 +256,8 @@ class _Gathered:
     schedules: Schedules
     files: tuple[Path, ...]
     faults: tuple[Fault, ...]
+    zone_given: bool
+    """Whether anybody wrote a time zone."""
 
 
 def _gather(
@@ -282,7 +284,17 @@ def _gather(
     schedules = read_schedules(documents, timezone=timezone)
     # What both readers of bartos.toml find is said once.
     faults = list(dict.fromkeys([*faults, *syntax, *schedules.faults]))
-    return _Gathered(loaded, schedules, (main, *others), tuple(faults))
+    zone_given = (loaded is not None and "timezone" in loaded.sources) or any(
+        _mentions(document.data, "timezone") for document in documents
+    )
+    return _Gathered(loaded, schedules, (main, *others), tuple(faults), zone_given)
+
+
+def _mentions(value: object, key: str) -> bool:
+    """Whether a key stands in a table, or in one within it."""
+    if isinstance(value, Mapping):
+        return key in value or any(_mentions(item, key) for item in value.values())
+    return isinstance(value, list) and any(_mentions(item, key) for item in value)
 
 
 def main_file(path: Path | None, environment: Mapping[str, str] | None = None) -> Path:
@@ -346,4 +358,10 @@ def check_files(
         beside = more[0].absolute().parent.parent / f"{PROGRAM}.toml"
         main = beside if beside.exists() else None
     gathered = _gather(main, environment, None, more)
-    return check(gathered.schedules.sound, gathered.faults, workers, now)
+    return check(
+        gathered.schedules.sound,
+        gathered.faults,
+        workers,
+        now,
+        zone_given=gathered.zone_given,
+    )

@@ -208,33 +208,70 @@ def test_a_worker_that_may_not_act_as_another_user_is_named() -> None:
     assert warnings(definitions, [dataclasses.replace(WEB1, root=True)]) == []
 
 
+NOW = 1_800_000_000_000_000
+"""2027-01-15T08:00:00Z."""
+
+
+def judged(
+    text: str, workers: list[WorkerFacts] | None = None, *, zone_given: bool = True
+) -> list[str]:
+    """What is said of calendars: warnings, and notes with a tilde."""
+    report = check(load_schedules([("x.toml", text)]), (), workers, NOW, zone_given=zone_given)
+    return [*map(str, report.warnings), *(f"~{note}" for note in report.notes)]
+
+
 def test_a_calendar_that_is_never_due_again() -> None:
     text = (
-        '[[schedule]]\nname = "a"\nworkers = "*"\ncmds = ["true"]\n'
+        '[[schedule]]\nname = "a"\nworkers = "a"\ncmds = ["true"]\n'
         'on_calendar = ["2020-01-01 R:00", "daily",\n"*-02-30"]\n'
     )
-    definitions = load_schedules([("x.toml", text)])
-    assert warnings(definitions) == []
-    assert [str(found) for found in warnings(definitions, now=1_800_000_000_000_000)] == [
-        'x.toml:5: schedule "a": "2020-01-01 R:00" is never due again',
-        'x.toml:6: schedule "a": "*-02-30" is never due again',
+    assert warnings(load_schedules([("x.toml", text)])) == []
+    assert judged(text) == [
+        'x.toml:5: schedule "a": "2020-01-01 R:00" never runs again: the last time was 1 January '
+        "2020; take it out, or the year out of it",
+        'x.toml:6: schedule "a": "*-02-30" never runs: there is no 30 February; the last day of '
+        'February is "*-02~01"',
     ]
+    assert judged(text + "enabled = false\n") == []
 
 
 def test_a_crontab_line_or_a_time_that_is_never_due_again() -> None:
-    head = '[[schedule]]\nworkers = "*"\ncmds = ["true"]\n'
+    head = '[[schedule]]\nworkers = "a"\ncmds = ["true"]\n'
     text = (
         f'{head}name = "a"\ncron = ["@daily", "0 0 31 2 *"]\n'
         f'{head}name = "b"\nat = ["2020-01-01T00:00:00Z", "2040-01-01T00:00:00Z"]\n'
         f'{head}name = "c"\ncron = "@reboot"\n'
-        f'{head}name = "d"\nat = "boot"\n'
+        f'{head}name = "d"\nat = "boot"\ndescription = "other"\nscript = "x"\n'
         f'{head}name = "e"\nevery = "1h"\n'
-    )
-    found = warnings(load_schedules([("x.toml", text)]), now=1_800_000_000_000_000)
-    assert [str(warning) for warning in found] == [
-        'x.toml:5: schedule "a": "0 0 31 2 *" is never due again',
-        'x.toml:10: schedule "b": "2020-01-01T00:00:00Z" is past, and never due again',
+    ).replace('cmds = ["true"]\nname = "d"', 'name = "d"')
+    assert judged(text) == [
+        'x.toml:5: schedule "a": "0 0 31 2 *" never runs: there is no 31 February; the last day of '
+        'February is "*-02~01"',
+        'x.toml:10: schedule "b": "2020-01-01T00:00:00Z" never runs again: it was at 2020-01-01 '
+        "00:00:00 UTC; take it out",
     ]
+
+
+def test_calendars_are_judged_by_the_workers_that_they_have() -> None:
+    text = (
+        '[[schedule]]\nname = "a"\nworkers = "*"\ncmds = ["true"]\n'
+        'on_calendar = ["daily", "06:00"]\n'
+    )
+    workers = [WorkerFacts(f"web{number}", bytes([number]) * 16) for number in range(21)]
+    crowd = 'x.toml:5: schedule "a": "daily" starts at the same instant on'
+    assert judged(text, workers)[0] == f'{crowd} 21 workers; spread it: "00:R"'
+    assert judged(text, workers[:20]) == []
+    assert judged(text)[0].startswith(f"~{crowd} every worker that it has; with more than 20")
+    assert judged(text, [])[1:] == judged(text)
+    floating = text + 'pick = "one"\n'
+    assert judged(floating, workers) == []
+
+
+def test_a_zone_that_nobody_gave_is_noted() -> None:
+    text = '[[schedule]]\nname = "a"\nworkers = "a"\ncmds = ["true"]\non_calendar = "daily"\n'
+    (note,) = judged(text, zone_given=False)
+    assert note.startswith('~x.toml:5: schedule "a": "daily" is read in UTC, as no timezone')
+    assert judged(text + 'timezone = "Asia/Tokyo"\n', zone_given=False) == []
 
 
 # -- the report -----------------------------------------------------------------------------------
@@ -254,6 +291,15 @@ def test_a_report_of_what_is_well_counts_the_schedules() -> None:
     assert str(report) == "1 schedule, 0 errors, 0 warnings; nothing changed"
     assert report.exit_code == 0
     assert str(Report()) == "0 schedules, 0 errors, 0 warnings; nothing changed"
+
+
+def test_notes_are_counted_by_themselves() -> None:
+    note = Fault("a.toml:1", "hm", "a.toml", 1)
+    report = Report(schedules=1, notes=(note,))
+    assert str(report) == (
+        "a.toml:1: note: hm\n1 schedule, 0 errors, 0 warnings, 1 note; nothing changed"
+    )
+    assert report.exit_code == 0
 
 
 def test_a_warning_is_no_error() -> None:

@@ -118,14 +118,14 @@ is only 0.5; a steady rhythm is every = "1.7s"
 """
 TIMES = """
 *:R/30 | random-repeats: R/30 runs twice an hour; once an hour is "*:R"
-*:R/20 | random-repeats: R/20 runs 3 times an hour; once an hour is "*:R"
+*:R/20 | random-repeats~: R/20 runs 3 times an hour; once an hour is "*:R"
 *:R/15 | random-repeats~: R/15 runs 4 times an hour; once an hour is "*:R"
 *:R/40 | random-repeats: R/40 runs once or twice an hour, by the worker's phase, and not evenly, \
 as 40 does not divide 60; once an hour is "*:R"
 *:R/7 | random-repeats: R/7 runs 8 or 9 times an hour, by the worker's phase, and not evenly, as \
 7 does not divide 60; once an hour is "*:R"
-*-*-R/10 06:00 | random-repeats: R/10 runs about 3 times a month; once a month is "*-*-R 06:00"
-*-*~R/10 06:00 | random-repeats: R/10 runs about 3 times a month; once a month is "*-*~R 06:00"
+*-*-R/10 06:00 | random-repeats~: R/10 runs about 3 times a month; once a month is "*-*-R 06:00"
+*-*~R/10 06:00 | random-repeats~: R/10 runs about 3 times a month; once a month is "*-*~R 06:00"
 *-R/6-01 06:00 | random-repeats: R/6 runs twice a year; once a year is "*-R-01 06:00"
 *:*:R/30 | random-repeats: R/30 runs twice a minute; once a minute is "*:*:R"
 *:*:* | every-second: runs every second, 86,400 times a day; once in each of its minutes is "*:*"
@@ -215,7 +215,7 @@ OUTSIDE = "a time outside of 02:00 to 03:00 exists once on every day"
 
 def test_a_clock_change_that_touches_a_fixed_hour() -> None:
     assert said("02:30") == [
-        f"clock-change: {SPRING}: the start of 02:30 runs at 03:00; {AUTUMN}: the start of 02:30 "
+        f"clock-change~: {SPRING}: the start of 02:30 runs at 03:00; {AUTUMN}: the start of 02:30 "
         f"runs once, the first time; {OUTSIDE}"
     ]
     assert said("02:30", dst_gap="skip") == [
@@ -226,7 +226,7 @@ def test_a_clock_change_that_touches_a_fixed_hour() -> None:
 
 def test_a_clock_change_that_touches_several_times() -> None:
     assert said("02:00,20") == [
-        f"clock-change: {SPRING}: the starts of 02:00 to 02:20 run once, at 03:00; {AUTUMN}: the "
+        f"clock-change~: {SPRING}: the starts of 02:00 to 02:20 run once, at 03:00; {AUTUMN}: the "
         f"starts of 02:00 to 02:20 run once, the first time; {OUTSIDE}"
     ]
     assert said("01..03:15:30", dst_gap="skip") == [

@@ -54,7 +54,7 @@ YEAR_US: Final = 366 * DAY_US
 _FEW_A_WEEK: Final = 7
 _LENGTHS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _TIMES: Final = {1: "once", 2: "twice"}
-_MEANT_BY_REPETITION: Final = 4
+_MEANT_BY_REPETITION: Final = 3
 """From so many times on, `R/n` was hardly written for `R`."""
 
 
@@ -555,7 +555,9 @@ def _clock_changes(calendar: Realtime, asked: Asked, now: int) -> Iterator[Doubt
             if goes_on
             else f"a time outside of {listed(list(dict.fromkeys(hours)))} exists once on every day"
         )
-        yield Doubt("clock-change", "; ".join(said), fix)
+        # Where everything runs once, as is the default, nobody has to do anything.
+        gentle = not (goes_on or both or asked.dst_gap == "skip")
+        yield Doubt("clock-change", "; ".join(said), fix, gentle=gentle)
 
 
 def _reading(wall: int) -> str:
