@@ -304,13 +304,13 @@ def _extension(text: str, unit: _Field) -> str:
         return f"a value of each worker's own is {drawn} in on_calendar, as in *-*-* 02:R"
     if unit is _DAY:
         last = re.fullmatch(r"L(?:-([0-9]{1,2}))?", text)
-        if last is not None:
+        if last is not None and int(last[1] or 0) < 28:
             back = int(last[1] or 0) + 1
             return f'counted from the month\'s end it is on_calendar = "*-*~{back:02} …"'
         if re.fullmatch(r"L?W|[0-9]+W", text):
             return "the weekday nearest to a day cannot be said; name the days in on_calendar"
     if unit is _WEEKDAY:
-        nth = re.fullmatch(r"([0-7]|[A-Z]{3})(?:#([1-5])|L)", text)
+        nth = re.fullmatch(rf"([0-7]|{'|'.join(unit.names).upper()})(?:#([1-5])|L)", text)
         if nth is not None:
             name = WEEKDAYS[(int(nth[1]) + 6) % 7] if nth[1].isdigit() else nth[1].capitalize()
             if nth[2] is None:
