@@ -196,9 +196,13 @@ def _drawn(value: Field, unit: Unit, seed: bytes, text: bytes) -> Field:
     """A field with `R` drawn, for the calendar whose normalised form is `text`."""
     if not isinstance(value, Random):
         return value
-    low, high, step = value
-    drawn = low + draw(seed, text, unit.name, high - low + 1)
-    last = unit.high // unit.scale
+    low, high, _ = value
+    return drawn_as(value, unit, low + draw(seed, text, unit.name, high - low + 1))
+
+
+def drawn_as(value: Random, unit: Unit, drawn: int) -> tuple[Item, ...]:
+    """What a field with `R` is where `drawn`, one of its `low` to `high`, is drawn."""
+    step, last = value.step, unit.high // unit.scale
     if step == 0 or drawn + step > last:
         return (Item(drawn * unit.scale),)
     if unit is DAY_FROM_END:  # an open repetition would run towards the month's end

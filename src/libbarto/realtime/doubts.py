@@ -548,7 +548,7 @@ def _clock_changes(calendar: Realtime, asked: Asked, now: int) -> Iterator[Doubt
         drawn = calendar.has_random
         said.append(_touch_words(touch, zone.name, both=both, gap=asked.dst_gap, drawn=drawn))
         ends = sorted((touch.before, touch.after))
-        hours.append(f"{_reading(ends[0])} to {_reading(ends[1])}")
+        hours.append(f"{reading_text(ends[0])} to {reading_text(ends[1])}")
     if said:
         fix = (
             'dst_repeat = "auto" lets it go on'
@@ -560,7 +560,8 @@ def _clock_changes(calendar: Realtime, asked: Asked, now: int) -> Iterator[Doubt
         yield Doubt("clock-change", "; ".join(said), fix, gentle=gentle)
 
 
-def _reading(wall: int) -> str:
+def reading_text(wall: int) -> str:
+    """The time of day that a clock shows, `02:30`."""
     minutes, second = divmod(wall % DAY_US, 60 * SECOND_US)
     return clock(*divmod(minutes, 60), second)
 
@@ -569,17 +570,17 @@ def _touch_words(touch: Touch, zone: str, *, both: bool, gap: str, drawn: bool) 
     """`on 28 March 2027 clocks in Europe/Berlin go from 02:00 to 03:00: the start of …`."""
     at = date(1970, 1, 1) + timedelta(days=touch.before // DAY_US)
     head = f"on {at.day} {MONTH_NAMES[at.month - 1]} {at.year} clocks in {zone} go "
-    head += f"{'back ' if touch.repeated else ''}from {_reading(touch.before)} to "
-    head += _reading(touch.after)
-    starts, many = f"the start of {_reading(touch.first)}", False
+    head += f"{'back ' if touch.repeated else ''}from {reading_text(touch.before)} to "
+    head += reading_text(touch.after)
+    starts, many = f"the start of {reading_text(touch.first)}", False
     if touch.first != touch.last:
-        ends = f"{_reading(touch.first)} to {_reading(touch.last)}"
+        ends = f"{reading_text(touch.first)} to {reading_text(touch.last)}"
         starts, many = (f"a start of {ends}", False) if drawn else (f"the starts of {ends}", True)
     run = "run" if many else "runs"
     if touch.repeated:
         return f"{head}: {starts} {run} {'twice' if both else 'once, the first time'}"
     if gap == "next":
-        return f"{head}: {starts} {run} {'once, ' if many else ''}at {_reading(touch.after)}"
+        return f"{head}: {starts} {run} {'once, ' if many else ''}at {reading_text(touch.after)}"
     return f"{head}: {starts} {'do' if many else 'does'} not run"
 
 
