@@ -234,6 +234,10 @@ class WorkerLink:
                 now=now,
             )
         )
+        if committed and await self._marks_have_moved(hello):
+            reason = "records of its last session were stored meanwhile; it connects again"
+            await self._carry_out(self._session.leave(reason))
+            return
         if committed:
             for lane in Lane:
                 gap = self._session.gap(lane)
@@ -268,6 +272,13 @@ class WorkerLink:
         self._hub.join(self._member)
         log.info("worker connected", extra={"worker": hello.name, "peer": self._transport.peer})
         await self._push()
+
+    async def _marks_have_moved(self, hello: Hello) -> bool:
+        """Are the marks other than its Welcome said? From its confirmed epoch on they stay, but
+        before that an earlier session's last records may have been stored. The worker would begin
+        at the old ones: refused on one lane, and taken on the other, it would lose output."""
+        stored = await self._store.marks(hello.spool_id)
+        return any(self._session.mark(lane).seq != mark.seq for lane, mark in stored.items())
 
     async def _push(self) -> None:
         """Send the worker its set, where it holds another (DESIGN section 6)."""
