@@ -453,15 +453,15 @@ class _Check:
                 self.broken("I4", f"it began {early:.3f} ms before its slot", mark)
 
     def _shift(self, worker: str, at: int) -> int:
-        """How far a worker's clock was ahead of the host's; the larger where it was being set."""
-        return max(
-            (
-                fault.shift
-                for fault in self.faults_of[worker]
-                if fault.shift and fault.began - SECOND <= at <= fault.ended + SECOND
-            ),
-            default=0,
-        )
+        """How far a worker's clock was ahead of the host's; the most it may have been where it was
+        just being set."""
+        shift: int | None = None
+        for fault in self.faults_of[worker]:
+            if fault.shift and fault.began - SECOND <= at <= fault.ended + SECOND:
+                settled = fault.began + SECOND <= at <= fault.ended - SECOND
+                ahead = fault.shift if settled else max(fault.shift, 0)
+                shift = ahead if shift is None else max(shift, ahead)
+        return shift or 0
 
     def on_time(self) -> None:
         late = sorted(
