@@ -354,7 +354,9 @@ class _Check:
         if line.verdict == "skipped" and "paused" in line.reason:
             explained = paused
         elif line.verdict == "skipped" and "overlap" in line.reason:
-            explained = self._was_alive(line, slot, definition)
+            explained = self._was_alive(line, slot, definition) or self.touched(
+                line.worker, slot, slot + SECOND
+            )
         elif line.verdict == "skipped" and "disabled" in line.reason:
             explained = True  # its interval ends where it was removed: only what had waited is so
         else:
