@@ -68,6 +68,9 @@ def after(
             if NEVER < found < edges[inside]:
                 return found, base_period, False
             wall, stays = edges[inside - 1] - 1, change
+        elif passes is SYSTEMD and instant + 1 == zone.starts[change]:
+            # What systemd tries first is a microsecond later, and that is inside the second pass.
+            wall, stays = edges[inside - 1] - 1, change
         found = search.after(*divmod(wall, DAY_US))
     while found >= 0:
         place = bisect_right(edges, found)
