@@ -11,30 +11,39 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol, TypeAlias, assert_never
 
-from bartoc.journal import Journal, merged
-from bartoc.runner import Runner, RunnerLost
-from bartoc.worker import (
+from bartoc.clockwork import DISK, DOWN, NO_KEEPER, Away
+from bartoc.events import (
+    Answer,
+    Asked,
+    Cancel,
+    Cancelled,
     Commit,
     Committed,
     Contact,
     Effect,
     Forget,
     HeldBack,
-    Host,
     NewSet,
     Note,
     Now,
+    Offered,
     Opened,
+    Recall,
+    Recalled,
     Resume,
+    RunnerGone,
     Spawn,
     Stop,
     Taken,
     Tick,
-    Worker,
     WorkerInput,
 )
+from bartoc.journal import Journal, merged
+from bartoc.runner import Runner, RunnerLost
+from bartoc.starting import Host
+from bartoc.worker import Worker
 from libbarto.clock import Clock
 from libbarto.errors import JournalError
 from libbarto.mailbox import Mailbox
@@ -44,6 +53,9 @@ log = logging.getLogger("bartoc")
 QUEUE_EVENTS: Final = 64
 GREETING_S: Final = 10.0
 RETRY_S: Final = 1.0
+GAPS_MAX: Final = 16
+Said: TypeAlias = NewSet | Contact | Offered | Asked | Cancelled
+"""What the server says."""
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -70,6 +82,7 @@ class Agent:
         self.host = host
         self.worker: Worker | None = None
         self.on_records: Wake = lambda: None
+        self.on_answer: Callable[[Answer], None] = lambda _: None
         self.ready = asyncio.Event()
         self._offset_us = offset_us
         self._events: Mailbox[WorkerInput] = Mailbox(QUEUE_EVENTS)
@@ -77,11 +90,14 @@ class Agent:
         self._stopping = False
         self._greetings = self._greeted = 0
         self._told: NewSet | None = None
+        self._unsettled: list[Offered | Asked | Cancelled] = []
+        self._gaps: list[Away] = []
+        self._fine_at: int | None = None
         self._said = ""
 
     # -- asked by others --------------------------------------------------------------------------
 
-    async def tell(self, event: NewSet | Contact) -> None:
+    async def tell(self, event: Said) -> None:
         """Something that the server said."""
         if isinstance(event, NewSet):
             self._told = event
@@ -120,11 +136,16 @@ class Agent:
                 await self._run_once()
             except JournalError as error:
                 self._say_once("the journal failed; nothing starts until it works again", error)
+                why = DISK
             except (RunnerLost, OSError) as error:
                 self._say_once("the keeper cannot be reached, or its files not be read", error)
+                why = NO_KEEPER
             self.ready.clear()
             await self.runner.close()
             await self.clock.sleep(RETRY_S)
+            if self._fine_at is not None:
+                gap = Away(self._fine_at, self.clock.now(), why)
+                self._gaps = [self._gaps[0], *self._gaps[1:][-GAPS_MAX:], gap]
 
     def _say_once(self, message: str, error: Exception) -> None:
         """The same trouble is told once, not at each try."""
@@ -133,25 +154,32 @@ class Agent:
             log.error(message, extra={"error": str(error)})
 
     async def _run_once(self) -> None:
-        self.worker = worker = Worker(await self.journal.load(), self.host, self._now())
+        state = await self.journal.load()
+        now = self._now()
+        if self._fine_at is None:
+            self._fine_at = now.wall
+            self._gaps = [Away(-(1 << 63), now.wall, DOWN)]
+        self.worker = worker = Worker(state, self.host, now, self._gaps)
         if self._stopping:
             worker.stopping = True
         self._greetings = self._greeted = 0
         if self._told is not None:
             worker.handle(self._told, self._now())
+        self._kept += self._unsettled
+        self._unsettled = []
         # What an earlier connection to the keeper told is told again; what the server said is not.
         for event in self._events.take():
-            if isinstance(event, NewSet | Contact | Stop):
+            if isinstance(event, Said | Stop):
                 self._kept.append(event)
         pump = asyncio.create_task(self._pump(), name="runner events")
         try:
             due = worker.next_due(self._now())
             while True:
                 await self._events.wait(0.0 if self._kept else due)
-                events = [*self._kept, *self._events.take()]
-                self._kept.clear()
                 if pump.done():
                     await pump
+                events = [*self._kept, *self._events.take()]
+                self._kept.clear()
                 due = worker.next_due(self._now())
                 if events or due <= 0:
                     await self._handle(worker, [*events, Tick()])
@@ -170,10 +198,16 @@ class Agent:
             async for event in self.runner.events():
                 await self._events.put(event)
             log.warning("the connection to the keeper was lost; opening it again")
+            await self._events.put(RunnerGone())
             await self.clock.sleep(0.1)
 
     async def _handle(self, worker: Worker, batch: Sequence[WorkerInput]) -> None:
         commits: list[Commit] = []
+        # Where the journal fails, these are told again to the worker that begins anew.
+        self._unsettled = [
+            *worker.unsettled,
+            *(event for event in batch if isinstance(event, Offered | Asked | Cancelled)),
+        ]
         for event in batch:
             if isinstance(event, Opened) and commits:
                 # What is held back of a run is looked up there: it has to be in the journal.
@@ -185,6 +219,8 @@ class Agent:
                 self._greeted += 1
                 self.ready.set()
         await self._commit(worker, commits)
+        self._unsettled = list(worker.unsettled)
+        self._fine_at = self.clock.now()
 
     async def _commit(self, worker: Worker, commits: list[Commit]) -> None:
         while commits:
@@ -210,6 +246,8 @@ class Agent:
                         "run started",
                         extra={"schedule": order.env["BARTO_SCHEDULE"], "run": order.run_id.hex()},
                     )
+                case Cancel(run_id=run_id, attempt=attempt, grace=grace):
+                    await self.runner.cancel(run_id, attempt, grace)
                 case Taken(run_id=run_id, attempt=attempt, position=position):
                     await self.runner.taken(run_id, attempt, position)
                 case Forget(run_id=run_id, attempt=attempt):
@@ -221,6 +259,12 @@ class Agent:
                         await self._carry_out(worker, follows, commits)
                     if not lost:
                         await self.runner.resume(run_id, attempt, position)
+                case Recall():
+                    recalled = Recalled((await self.journal.state()).ahead)
+                    for follows in worker.handle(recalled, self._now()):
+                        await self._carry_out(worker, follows, commits)
+                case Answer():
+                    self.on_answer(effect)
                 case Note(level=level, message=message, facts=facts):
                     log.log(LEVELS[level], message, extra=dict(facts))
                 case _:
@@ -230,4 +274,7 @@ class Agent:
             log.debug("the keeper was lost while it was spoken to")
 
     def _now(self) -> Now:
-        return Now(self.clock.now(), self.clock.boottime(), self._offset_us())
+        # The event loop's clock is CLOCK_MONOTONIC (docs.python.org/3/library/time.html), which
+        # stands still while the host sleeps.
+        monotonic = asyncio.get_running_loop().time()
+        return Now(self.clock.now(), self.clock.boottime(), self._offset_us(), monotonic)

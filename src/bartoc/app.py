@@ -17,12 +17,13 @@ from typing import Final
 from urllib.parse import quote
 
 from bartoc.agent import Agent
+from bartoc.clockwork import floor
 from bartoc.connection import Connection, Identity
 from bartoc.facts import Accounts, capabilities
 from bartoc.journal_sqlite import SqliteJournal
 from bartoc.keeper_runner import KeeperRunner
+from bartoc.starting import Host
 from bartoc.state import StateDirectory
-from bartoc.worker import Host
 from libbarto.build_info import build_info
 from libbarto.clock import SystemClock
 from libbarto.envelope import PublicKey
@@ -32,7 +33,6 @@ from libbarto.websocket import WebSocketConnector
 log = logging.getLogger("bartoc")
 
 HOUSEKEEPING_S: Final = 60.0
-KEEP_CLAIMS_US: Final = 7 * 86_400_000_000
 FAREWELL_S: Final = 3.0
 
 
@@ -87,6 +87,7 @@ class Bartoc:
             self.agent.tell,
         )
         self.agent.on_records = self.connection.records_spooled
+        self.agent.on_answer = self.connection.answer
         self._stop = asyncio.Event()
         self._end = False
 
@@ -148,12 +149,10 @@ class Bartoc:
             # A journal that fails is the agent's to open again; this comes back in a minute.
             with contextlib.suppress(JournalError):
                 held = await self._journal.state()
-                # The floor rises by the server's time, never by this host's word alone.
-                told = self.connection.offset_us is not None and held.contact > 0
                 await self._journal.prune(
                     self._options.keep_bytes,
                     now - round(self._options.keep * 1_000_000),
-                    min(now, held.contact) - KEEP_CLAIMS_US if told else 0,
+                    floor(now, held.contact),
                 )
 
 

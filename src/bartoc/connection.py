@@ -13,10 +13,10 @@ import random
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
+from bartoc.events import Answer, Asked, Cancelled, Contact, NewSet, Offered
 from bartoc.journal import Journal, JournalState, LaneFacts
-from bartoc.worker import Contact, NewSet
 from libbarto.backoff import Backoff
 from libbarto.clock import Clock
 from libbarto.envelope import PublicKey
@@ -53,6 +53,7 @@ CLOCK_WARNING_US: Final = 1_000_000
 PATIENT_RETRY_S: Final = 10.0
 INBOX_FRAMES: Final = 64
 LASTING_S: Final = 2.0
+Said: TypeAlias = NewSet | Contact | Offered | Asked | Cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Connection:
         server_key: PublicKey,
         clock: Clock,
         rng: random.Random,
-        tell: Callable[[NewSet | Contact], Awaitable[None]],
+        tell: Callable[[Said], Awaitable[None]],
         backoff: Backoff | None = None,
     ) -> None:
         self.offset_us: int | None = None
@@ -90,6 +91,7 @@ class Connection:
         self._tell = tell
         self._backoff = backoff or Backoff()
         self._inbox: Mailbox[bytes | ConnectionClosed] | None = None
+        self._answers: list[Answer] = []
         self._spooled = True
         self._leaving = False
         self._left = asyncio.Event()
@@ -99,6 +101,11 @@ class Connection:
     def records_spooled(self) -> None:
         """There is something new to send."""
         self._spooled = True
+        self._nudge()
+
+    def answer(self, answer: Answer) -> None:
+        """Tell the server what came of its request, if this session lasts that long."""
+        self._answers.append(answer)
         self._nudge()
 
     def leave(self) -> None:
@@ -155,6 +162,7 @@ class Connection:
         hello = self._hello(await self._journal.state())
         session = WorkerSession(hello, self._key, self._clock.boottime())
         talk = _Talk(self, transport, session)
+        self._answers = []
         inbox: Mailbox[bytes | ConnectionClosed] = Mailbox(INBOX_FRAMES)
         self._inbox = inbox
         reader = asyncio.create_task(receive_into(inbox, transport), name="frames")
@@ -166,10 +174,13 @@ class Connection:
                 for frame in inbox.take():
                     if isinstance(frame, ConnectionClosed):
                         raise frame
-                    now, boottime = self._clock.now(), self._clock.boottime()
-                    await talk.carry_out(session.receive(frame, now, boottime))
+                    talk.now, talk.boottime = self._clock.now(), self._clock.boottime()
+                    await talk.carry_out(session.receive(frame, talk.now, talk.boottime))
                 now, boottime = self._clock.now(), self._clock.boottime()
                 await talk.carry_out(session.tick(now, boottime))
+                answers, self._answers = self._answers, []
+                for answer in answers:
+                    await talk.answer(answer)
                 if not talk.closed:
                     await talk.send_records()
                 if self._leaving and not talk.closed and talk.all_safe():
@@ -227,6 +238,9 @@ class _Talk:
         self.opened = False
         self.patient = False
         self.more = False
+        self.now, self.boottime = 0, 0.0
+        """When the frame came in that is being carried out."""
+        self._asked: list[Asked] = []
         self._owner = owner
         self._transport = transport
         self._session = session
@@ -254,6 +268,7 @@ class _Talk:
                     Lane.STATE: await journal.tag_at(Lane.STATE, welcome.state.seq),
                     Lane.OUTPUT: await journal.tag_at(Lane.OUTPUT, welcome.output.seq),
                 }
+                self._asked = [Asked(one.run_id, one.number) for one in welcome.offers]
                 await self.carry_out(session.judge(tags))
             case StoreEpoch(epoch=epoch):
                 await journal.store_epoch(epoch)
@@ -280,15 +295,12 @@ class _Talk:
                 gone = await journal.prune(sys.maxsize, before)
                 log.info("cleaned up what was acknowledged", extra={"records": gone})
             case OfferReceived(offer=offer):
-                answer = OfferAnswer(
-                    request=offer.request,
-                    accepted=False,
-                    reason="this worker takes no single starts yet",
-                )
-                await self._transport.send(session.answer_offer(answer).frame)
+                await owner._tell(Offered(offer, self.boottime))
+                await self.answer(Answer(offer.request, True))
             case ClockMeasured(offset_us=offset_us):
                 owner._measured(offset_us)
-                await owner._tell(Contact())
+                # By the reading that the offset was measured with: no step comes between them.
+                await owner._tell(Contact(self.now + offset_us))
             case UnknownMessage(tag=tag):
                 log.debug("a message of a newer server was passed over", extra={"tag": tag})
             case _:
@@ -305,7 +317,16 @@ class _Talk:
         owner._said = ""
         log.info("connected to the server", extra={"peer": self._transport.peer})
         owner.connected.set()
-        await owner._tell(Contact())
+        for asked in self._asked:
+            await owner._tell(asked)
+
+    async def answer(self, answer: Answer) -> None:
+        """What came of a request of the server's."""
+        if self.closed or not self.opened:
+            return
+        told = OfferAnswer(request=answer.request, accepted=answer.accepted, reason=answer.reason)
+        frame = self._session.answer_offer(told).frame
+        await send_within(self._transport, frame, SILENCE_S)
 
     async def send_records(self) -> None:
         """One batch of each lane, the state lane first; `more` tells that there is more.

@@ -71,6 +71,7 @@ class WorkerHost:
             agent.tell,
         )
         agent.on_records = connection.records_spooled
+        agent.on_answer = connection.answer
         self.agent, self.connection = agent, connection
         self.tasks = [
             asyncio.create_task(agent.run(), name=f"{self.name} agent"),
