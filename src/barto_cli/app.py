@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barto_cli.render import Format, safe_lines
-from libbarto.errors import BartoError, UserError
+from barto_cli.asked import MOST, OPTIONS, SHOWN, Wanted
+from barto_cli.ending import USAGE, ended_well, program_name
+from barto_cli.render import Format
 
 if TYPE_CHECKING:
     from barto_cli.given import Given
-
-ERROR: Final = 1
-USAGE: Final = 2
-INTERRUPTED: Final = 130
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -128,38 +124,28 @@ def flags(
 
 @contextlib.contextmanager
 def given_by(context: typer.Context, output: Format | None, utc: bool) -> Iterator[Given]:
-    """What a command needs, made from its options and those before it.
-
-    A reader of our output that has gone (`| head`) ends the command, and is no error.
-    """
+    """What a command needs, made from its options and those before it."""
     from barto_cli.client import Client
-    from barto_cli.given import Given, screen_of
+    from barto_cli.given import Given, screen_of, standard_output
     from barto_cli.target import find_target
 
     said = context.ensure_object(Flags)
     target = find_target(said.config, os.environ)
     client = Client(target)
-    out = sys.stdout
-    if isinstance(out, io.TextIOWrapper):
-        # A locale that lacks a character is no reason to fail.
-        out.reconfigure(errors="backslashreplace")
     try:
-        given = Given(
-            client=client,
-            form=output or said.output or Format.TABLE,
-            screen=screen_of(out, utc=utc or said.utc),
-            out=out,
-            err=sys.stderr,
-            ask=sys.stdin.isatty(),
-            quiet=bool(said.quiet),
-        )
-        if said.verbose:
-            given.note(f"configuration {target.config_file}; server {client.place}")
-        yield given
-        out.flush()
-    except BrokenPipeError:
-        # Python would complain once more when it closes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        with standard_output() as out:
+            given = Given(
+                client=client,
+                form=output or said.output or Format.TABLE,
+                screen=screen_of(out, utc=utc or said.utc),
+                out=out,
+                err=sys.stderr,
+                ask=sys.stdin.isatty(),
+                quiet=bool(said.quiet),
+            )
+            if said.verbose:
+                given.note(f"configuration {target.config_file}; server {client.place}")
+            yield given
     finally:
         client.close()
 
@@ -378,6 +364,63 @@ def updates(
         upkeep.updates(given, name, update_kind)
 
 
+# -- without a server -----------------------------------------------------------------------------
+
+
+def said_once(name: str, **more: Any) -> Any:
+    """An option of `calendar`, as the table has it from which the quick way reads it too."""
+    option = OPTIONS[name]
+    return typer.Option(*option.flags, metavar=option.metavar or None, help=option.help, **more)
+
+
+@app.command()
+def calendar(
+    context: typer.Context,
+    expressions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CALENDAR", help="When it runs, as 'Mon..Fri 02:30'; several are a union."
+        ),
+    ] = None,
+    tz: Annotated[str | None, said_once("tz")] = None,
+    limit: Annotated[int, said_once("limit", min=1, max=MOST)] = SHOWN,
+    since: Annotated[str | None, said_once("since")] = None,
+    cron: Annotated[bool, said_once("cron")] = False,
+    worker: Annotated[str | None, said_once("worker")] = None,
+    schedule: Annotated[str | None, said_once("schedule")] = None,
+    dst_gap: Annotated[str, said_once("dst_gap")] = "next",
+    dst_repeat: Annotated[str, said_once("dst_repeat")] = "auto",
+    systemd: Annotated[bool, said_once("systemd")] = False,
+    check: Annotated[Path | None, said_once("check")] = None,
+    workers: Annotated[int | None, said_once("workers", min=0)] = None,
+    output: Annotated[Format | None, said_once("output")] = None,
+    utc: Annotated[bool, said_once("utc")] = False,
+) -> None:
+    """Show when a schedule runs, in words and in times, or judge those of a file. Asks no server.
+
+    Examples: barto-cli calendar 'Mon..Fri 02:30' --tz Europe/Berlin; barto-cli calendar --check
+    /etc/barto/bartos.toml
+    """
+    from barto_cli.commands.calendar import answer
+
+    said = context.ensure_object(Flags)
+    wanted = Wanted(
+        expressions=tuple(expressions or ()),
+        tz=tz,
+        limit=limit,
+        since=since,
+        cron=cron,
+        worker=worker,
+        schedule=schedule,
+        dst_gap=dst_gap,
+        dst_repeat=dst_repeat,
+        systemd=systemd,
+        check=check,
+        workers=workers,
+    )
+    raise typer.Exit(answer(wanted, output or said.output or Format.TABLE, utc or said.utc))
+
+
 # -- workers --------------------------------------------------------------------------------------
 
 
@@ -413,22 +456,18 @@ def worker_list(context: typer.Context, output: Output = None, utc: Utc = False)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code (DESIGN section 9)."""
-    program = Path(sys.argv[0]).name if arguments is None else "barto-cli"
-    try:
-        ended = app(arguments, prog_name=program, standalone_mode=False)
-    except typer.TyperException as error:
-        return _usage(program, error)
-    except BartoError as error:
-        code = USAGE if isinstance(error, UserError) else getattr(error, "exit_code", ERROR)
-        sys.stderr.write(safe_lines(f"{program}: {error}\n"))
-        return int(code)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("\n")
-        return INTERRUPTED
-    except OSError as error:
-        sys.stderr.write(safe_lines(f"{program}: cannot write: {error.strerror or error}\n"))
-        return ERROR
-    return ended if isinstance(ended, int) else 0
+    program = program_name(arguments)
+
+    def work() -> int:
+        try:
+            ended = app(arguments, prog_name=program, standalone_mode=False)
+        except typer.TyperException as error:
+            return _usage(program, error)
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+        return ended if isinstance(ended, int) else 0
+
+    return ended_well(program, work)
 
 
 def _usage(program: str, error: typer.TyperException) -> int:

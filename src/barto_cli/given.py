@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import BinaryIO, Final, TextIO
+from typing import TYPE_CHECKING, BinaryIO, Final, TextIO
 
 from barto_cli import times
-from barto_cli.client import Client
 from barto_cli.render import Format, Listing, Screen, lines_of, safe
+
+if TYPE_CHECKING:
+    from barto_cli.client import Client
 
 BATCH: Final = 200
 """Lines that are written together, where they come quickly."""
@@ -88,3 +92,18 @@ def screen_of(out: TextIO, *, utc: bool) -> Screen:
         width=shutil.get_terminal_size().columns if terminal else None,
         colour=colour,
     )
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Where an answer goes. A reader that has gone (`| head`) ends the command, and is no error."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        # A locale that lacks a character is no reason to fail.
+        out.reconfigure(errors="backslashreplace")
+    try:
+        yield out
+        out.flush()
+    except BrokenPipeError:
+        # Python would complain once more when it closes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())

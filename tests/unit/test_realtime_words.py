@@ -123,8 +123,11 @@ Mon 2026-06-01 | at 00:00 on 1 June if it is a Monday in 2026
 *:*:5/10 | every 10 seconds from second 5
 *:*:0/1.25 | every 1.25 seconds
 *:*:0/7 | every 7 seconds from second 0 to 56
-*:*:0,30 | every minute, at seconds 0 and 30
-*:*:0/30 | every minute, at seconds 0 and 30
+*:*:0,30 | every 30 seconds
+*:*:0/30 | every 30 seconds
+*:0/30 | every 30 minutes
+*:5,35 | every 30 minutes from minute 5
+*:5,36 | every hour at minutes 5 and 36
 *:*:0/1,0.5 | every minute, at seconds 0 to 59 and 0.5
 *:*:0..5.5/0.5 | every 0.5 seconds from second 0 to 5.5
 *:*:0..5.5/0.5,30 | every minute, at seconds 0 to 5.5 in steps of 0.5 and 30

@@ -48,7 +48,7 @@ from libbarto.realtime.zones import Zone
 
 CROWD: Final = 20
 """More workers than these should not start at one instant."""
-YEAR_US: Final = 366 * DAY_US
+YEAR_US: Final = 365 * DAY_US
 """How far ahead clock changes are looked for."""
 
 _FEW_A_WEEK: Final = 7
@@ -634,16 +634,27 @@ def _crowd(asked: Asked) -> Iterator[Doubt]:
 
 def _spread(parts: Parts) -> Parts | None:
     """The calendar with `R` where that spreads it most without another frequency."""
-    if only(parts.second) is None:
-        return None
     minute = spans(parts.minute, MINUTE)
     if minute is None:
-        return parts._replace(second=Random(0, 59))
+        step = _even_step(spans(parts.second, SECOND) or (), SECOND)
+        return parts._replace(second=Random(0, (step or 60) - 1, step)) if step != -1 else None
+    if only(parts.second) is None:
+        return None
     if only(parts.minute) is not None:
         return parts._replace(minute=Random(0, 59))
-    start, last, step = minute[0]
-    if len(minute) == 1 and 60 % step == 0 and start < step and last + step > 59:
-        return parts._replace(minute=Random(0, step - 1, step))
-    if minute == (Span(0, 0, 0), Span(30, 30, 0)):
-        return parts._replace(minute=Random(0, 29, 30))
-    return None
+    step = _even_step(minute, MINUTE)
+    return parts._replace(minute=Random(0, step - 1, step)) if step > 0 else None
+
+
+def _even_step(values: Sequence[Span], unit: Unit) -> int:
+    """The step of a field that goes round evenly, 0 where it is one value, -1 for others."""
+    scale = unit.scale
+    if len(values) == 1 and not values[0].step:
+        return 0
+    if len(values) == 2 and not values[0].step and not values[1].step:
+        values = (Span(values[0].start, values[1].start, values[1].start - values[0].start),)
+    if len(values) != 1 or values[0].step % scale:
+        return -1
+    start, last, step = values[0]
+    even = 60 * scale % step == 0 and start < step and last + step >= 60 * scale
+    return step // scale if even else -1

@@ -319,6 +319,9 @@ def _frequency(field: Field, unit: Unit) -> str:
     values = spans(field, unit)
     if values is None:
         return f"every {name}"
+    half = unit is not HOUR and len(values) == 2 and not any(value.step for value in values)
+    if half and values[1].start - values[0].start == period // 2:
+        values = (Span(values[0].start, values[1].start, period // 2),)
     if len(values) > 1 or not values[0].step:
         return ""
     start, last, step = values[0]
