@@ -415,7 +415,7 @@ def calendar(
         dst_gap=dst_gap,
         dst_repeat=dst_repeat,
         systemd=systemd,
-        check=check,
+        check=None if check is None else str(check),
         workers=workers,
     )
     raise typer.Exit(answer(wanted, output or said.output or Format.TABLE, utc or said.utc))

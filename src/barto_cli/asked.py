@@ -4,7 +4,6 @@ command line and `barto_cli.start` reads what is plain."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, NamedTuple
 
 SHOWN: Final = 10
@@ -78,5 +77,5 @@ class Wanted:
     dst_gap: str = "next"
     dst_repeat: str = "auto"
     systemd: bool = False
-    check: Path | None = None
+    check: str | None = None
     workers: int | None = None

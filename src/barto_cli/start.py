@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from barto_cli.asked import MOST, OPTIONS, Wanted
 from barto_cli.ending import ended_well, program_name
@@ -76,8 +75,6 @@ def quickly(arguments: Sequence[str]) -> tuple[Wanted, Format, bool] | None:
             values[name] = int(text)
     if form not in _FORMS:
         return None
-    if "check" in values:
-        values["check"] = Path(str(values["check"]))
     return Wanted(tuple(expressions), **values), _FORMS[form], utc  # type: ignore[arg-type]  # as the table has them
 
 

@@ -54,7 +54,7 @@ def run(wanted: Wanted, to: Surroundings) -> int:
     if wanted.check is not None:
         if wanted.expressions:
             raise UserError("--check reads a file: leave the expressions out")
-        return check(wanted.check, wanted.workers, to)
+        return check(Path(wanted.check), wanted.workers, to)
     if not wanted.expressions:
         raise UserError("name a calendar, as 'Mon..Fri 02:30', or a file with --check")
     for key, valid in (("dst_gap", ("next", "skip")), ("dst_repeat", ("auto", "once"))):
