@@ -1,0 +1,181 @@
+"""What does the dispatcher hear, and what does it want done? The words between it and its shell.
+
+Instants are microseconds since 1970, UTC; ids are 16 bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from bartos.plan import WorkerFacts
+from bartos.schedules import Definition
+from bartos.store.orders import DispatchChange, IntentRow, ParentEnd, PauseRow
+from libbarto.message.v2.record import Claimed, Decided, Ended, OfferRefused
+
+# -- what goes in ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One reading of the server's clocks: `wall` in microseconds since 1970, UTC; `boottime` in
+    seconds."""
+
+    wall: int
+    boottime: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulesChanged:
+    """The schedules in force."""
+
+    definitions: Sequence[Definition]
+
+
+@dataclass(frozen=True, slots=True)
+class PausesChanged:
+    """The pauses in force."""
+
+    pauses: Sequence[PauseRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A worker's session is confirmed: `session` is its nonce."""
+
+    session: bytes
+    spool_id: bytes
+    facts: WorkerFacts
+    restored: bool = False
+    """The store has less of its records than it saw acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A session ended, whether it was confirmed or not."""
+
+    worker_uid: bytes
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The store has committed a worker's record."""
+
+    worker_uid: bytes
+    spool_id: bytes
+    record: Claimed | Ended | Decided | OfferRefused
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """These runs have got a verdict that was not their worker's."""
+
+    run_ids: Collection[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ParentsEnded:
+    """Runs that others follow have ended."""
+
+    ends: Sequence[ParentEnd]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A start by hand: of a schedule, on a worker (uid and name), or where the server chooses."""
+
+    schedule_uid: bytes
+    worker: tuple[bytes, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunAsked:
+    """Somebody wants starts; `request` (a UUID) makes their ids, so that asking again is none."""
+
+    request: bytes
+    wanted: Sequence[Wanted]
+    who: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody wants these runs to end, or starts not to be made."""
+
+    run_ids: Sequence[bytes]
+    who: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The store has committed a `Commit`; `made` are those of its intents that are open now."""
+
+    commit: Commit
+    made: frozenset[bytes]
+
+
+Event: TypeAlias = (
+    Tick
+    | SchedulesChanged
+    | PausesChanged
+    | Joined
+    | Left
+    | Reported
+    | GivenUp
+    | ParentsEnded
+    | RunAsked
+    | CancelAsked
+    | Committed
+)
+
+
+# -- what comes out -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SendOffer:
+    """Send an offer on the session with this nonce, and on no other."""
+
+    worker_uid: bytes
+    session: bytes
+    intent: IntentRow
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendCancel:
+    """Have a worker end a run."""
+
+    worker_uid: bytes
+    session: bytes
+    run_id: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Have the store commit this, then say `Committed`, before any other event. `then` is sent
+    only after it."""
+
+    change: DispatchChange
+    then: tuple[SendOffer | SendCancel, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something for the log: `message` is constant, `facts` stand beside it."""
+
+    level: str
+    message: str
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+
+Effect: TypeAlias = Commit | SendOffer | SendCancel | Note

@@ -1,0 +1,787 @@
+"""What does the server itself start, and where? Floating schedules, follow-ups, and orders by hand.
+
+Events go in with the time, effects come out; the shell (`bartos.dispatching`) carries them out. No
+start is ever made twice, whatever dies in between (DESIGN section 4, "Floating starts"):
+
+    due, asked ──► Commit(intents) ──► Committed ──► Commit(offer 1 to W) ──► Committed ──► Send
+    W refuses ──► Commit(offer 2 to V) ──► ...            W claims, and nobody else is asked
+
+An intent is committed before anything else, and each offer before it is sent. It belongs to the
+worker that it was offered to until that one's own record proves that it refused this offer or a
+later one; time proves nothing. `asked` is what a worker that comes back is to be asked.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bartos.dispatch_events import (
+    CancelAsked,
+    Commit,
+    Committed,
+    Effect,
+    Event,
+    GivenUp,
+    Joined,
+    Left,
+    Note,
+    Now,
+    ParentsEnded,
+    PausesChanged,
+    Reported,
+    RunAsked,
+    SchedulesChanged,
+    SendCancel,
+    SendOffer,
+    Tick,
+)
+from bartos.floating import TOOK_ITS_PLACE, Floating, holds, in_us, patience_us, paused_text
+from bartos.plan import WorkerFacts, may_run, spec_of
+from bartos.schedules import Definition
+from bartos.store.orders import (
+    ALL_SCHEDULES,
+    NOBODY,
+    RESTORED,
+    Audit,
+    CancelRow,
+    Closing,
+    CursorMove,
+    DispatchChange,
+    DispatchState,
+    IntentRow,
+    OfferRow,
+    OpenIntent,
+    ParentEnd,
+    PauseRow,
+)
+from libbarto.identity import Kind, occurrence_id
+from libbarto.message.v2.record import Claimed, Decided, Ended, Verdict
+from libbarto.message.v2.schedule import SCHEDULE
+
+GRACE_S: Final = 15.0
+"""How long after its start a server gives workers to come back, before it offers what it finds:
+their word may be that the database was restored."""
+SILENCE_S: Final = 60.0
+"""How long a worker is away until `on_silence = "reassign"` counts."""
+LOST_AFTER_US: Final = 30 * 86_400_000_000
+REFUSED_FIRST_S: Final = 0.5
+REFUSED_MOST_S: Final = 10.0
+RESTORED_TEXT: Final = "the server's database was restored: nobody knows yet whether it started"
+
+FAILED: Final = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.INTERRUPTED})
+"""The verdicts that `when = "failed"` means."""
+
+
+# -- what is remembered ---------------------------------------------------------------------------
+
+
+class _Phase(enum.Enum):
+    """With whom a start is."""
+
+    OPEN = "open"  # with nobody: never offered, or the last offer is refused
+    OFFERED = "offered"  # with the worker of its last offer
+    CLAIMED = "claimed"
+
+
+@dataclass(slots=True)
+class _Start:
+    """An intent that is not over."""
+
+    row: IntentRow
+    phase: _Phase = _Phase.OPEN
+    offer: OfferRow | None = None
+    loaded: bool = False
+    """It is older than this dispatcher."""
+    queued: bool = False
+    """It waits for another run of its schedule."""
+    refused_at: dict[bytes, tuple[int, float]] = field(default_factory=dict)
+    """How often each worker refused it, and when last (boottime)."""
+
+    @property
+    def number(self) -> int:
+        return 0 if self.offer is None else self.offer.number
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A worker that is connected."""
+
+    session: bytes
+    spool_id: bytes
+    facts: WorkerFacts
+
+
+@dataclass(frozen=True, slots=True)
+class _Alive:
+    """A run without a verdict, or a start that a worker has."""
+
+    worker_uid: bytes
+    slot: int
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What one event changes, gathered for one transaction."""
+
+    now: Now
+    cursors: list[CursorMove] = field(default_factory=list)
+    forgotten: list[bytes] = field(default_factory=list)
+    intents: list[IntentRow] = field(default_factory=list)
+    offers: list[OfferRow] = field(default_factory=list)
+    closings: list[Closing] = field(default_factory=list)
+    cancels: list[CancelRow] = field(default_factory=list)
+    cancelled: list[bytes] = field(default_factory=list)
+    followed: list[bytes] = field(default_factory=list)
+    facts: dict[str, int] = field(default_factory=dict)
+    audits: list[Audit] = field(default_factory=list)
+    then: list[SendOffer | SendCancel] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    look: bool = True
+    """Whether what is with nobody may be offered now."""
+
+    def effects(self) -> list[Effect]:
+        change = DispatchChange(
+            cursors=self.cursors,
+            forgotten=self.forgotten,
+            intents=self.intents,
+            offers=self.offers,
+            closings=self.closings,
+            cancels=self.cancels,
+            cancelled=self.cancelled,
+            followed=self.followed,
+            facts=self.facts,
+            audits=self.audits,
+        )
+        effects: list[Effect] = [*self.notes]
+        if change:
+            return [*effects, Commit(change, tuple(self.then))]
+        return [*effects, *self.then]
+
+
+class Dispatcher:
+    """Begins from what the store holds; `now` is when this server started."""
+
+    def __init__(self, state: DispatchState, now: Now) -> None:
+        self._began = now
+        self._definitions: dict[bytes, Definition] = {}
+        self._floating = Floating(state.cursors, now.wall)
+        self._pauses: dict[bytes, PauseRow] = {}
+        self._restored_at = state.facts.get(RESTORED)
+        self._restored_now = False
+        self._cancels = {row.run_id: row for row in state.cancels}
+        self._workers: dict[bytes, _Worker] = {}
+        self._greeting: dict[bytes, set[bytes]] = {}
+        self._seen: set[bytes] = set()
+        self._left_at: dict[bytes, float] = {}
+        self._starts: dict[bytes, _Start] = {}
+        self._alive: dict[bytes, dict[bytes, _Alive]] = {}
+        self._load: dict[bytes, set[bytes]] = {}
+        self._schedule_of: dict[bytes, bytes] = {}
+        self._over: list[IntentRow] = []
+        for run in state.running:
+            self._begins(run.run_id, run.schedule_uid, run.worker_uid, run.slot)
+        for one in state.intents:
+            self._take_up(one)
+
+    def _take_up(self, one: OpenIntent) -> None:
+        row = one.intent
+        if one.ended:
+            self._over.append(row)
+            return
+        start = _Start(row, offer=one.offer, loaded=True)
+        self._starts[row.run_id] = start
+        if one.claimed_by is not None:
+            start.phase = _Phase.CLAIMED
+        elif one.offer is not None and not one.refused:
+            start.phase = _Phase.OFFERED
+            self._begins(row.run_id, row.schedule_uid, one.offer.worker_uid, row.slot)
+
+    # -- asked by the shell -----------------------------------------------------------------------
+
+    def next_due(self, now: Now) -> float:
+        """Seconds until `Tick` has to come, at most 1: no long sleep is ever trusted."""
+        slot = self._floating.next_due(settled=self._settled(now))
+        return 1.0 if slot is None else max(0.0, min(1.0, (slot - now.wall) / 1e6))
+
+    def asked(self, worker_uid: bytes, spool_id: bytes, session: bytes) -> list[tuple[bytes, int]]:
+        """A worker greets: the starts (run, number of the offer) that are with its journal, of
+        which it is to say what became of them. Until this session is confirmed or ends (`Joined`,
+        `Left`), nothing is offered to it, so that none is left out."""
+        self._greeting.setdefault(worker_uid, set()).add(session)
+        return [
+            (start.row.run_id, start.offer.number)
+            for start in self._starts.values()
+            if start.phase is _Phase.OFFERED
+            and start.offer is not None
+            and (start.offer.worker_uid, start.offer.spool_id) == (worker_uid, spool_id)
+        ]
+
+    @property
+    def followed(self) -> frozenset[bytes]:
+        """The schedules whose runs others follow where the server chooses."""
+        parents = (one.parent_uid for one in self._definitions.values() if one.floating)
+        return frozenset(uid for uid in parents if uid is not None)
+
+    def running(self, schedule_uid: bytes) -> dict[bytes, bytes]:
+        """The runs of a schedule that have no verdict, and the starts that a worker has: each with
+        its worker."""
+        return {
+            run_id: alive.worker_uid for run_id, alive in self._alive.get(schedule_uid, {}).items()
+        }
+
+    def pending(self, schedule_uid: bytes) -> list[bytes]:
+        """The starts of a schedule that are with nobody."""
+        return [
+            run_id
+            for run_id, start in self._starts.items()
+            if start.row.schedule_uid == schedule_uid and start.phase is _Phase.OPEN
+        ]
+
+    def knows(self, run_id: bytes) -> bool:
+        """Has this run no verdict yet, or is this start still to be made?"""
+        return run_id in self._starts or run_id in self._schedule_of
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: Now) -> list[Effect]:
+        """What follows from an event at `now`."""
+        draft = _Draft(now)
+        self._tidy(draft)
+        match event:
+            case Tick():
+                self._decide(draft)
+            case SchedulesChanged(definitions=definitions):
+                self._decide(draft)
+                self._take_on(definitions, draft)
+            case PausesChanged(pauses=pauses):
+                self._decide(draft)
+                self._pauses = {row.schedule_uid: row for row in pauses}
+            case Joined():
+                self._joined(event, draft)
+            case Left(worker_uid=uid, session=session):
+                self._left(uid, session, draft)
+            case Reported():
+                self._reported(event, draft)
+            case GivenUp(run_ids=run_ids):
+                for run_id in run_ids:
+                    self._ended(run_id, draft)
+            case ParentsEnded(ends=ends):
+                self._follow(ends, draft)
+            case RunAsked():
+                self._run_asked(event, draft)
+            case CancelAsked():
+                self._cancel_asked(event, draft)
+            case _:
+                self._committed(event, draft)
+        if draft.look:
+            self._expire(draft)
+            self._offer_all(draft)
+        return draft.effects()
+
+    def _tidy(self, draft: _Draft) -> None:
+        """What was over when this dispatcher began."""
+        draft.closings += [Closing(row, draft.now.wall) for row in self._over]
+        self._over.clear()
+
+    def _committed(self, event: Committed, draft: _Draft) -> None:
+        for row in event.commit.change.intents:
+            if row.run_id in event.made:
+                self._starts.setdefault(row.run_id, _Start(row))
+        draft.then += [
+            send
+            for send in event.commit.then
+            if (worker := self._workers.get(send.worker_uid)) is not None
+            and worker.session == send.session
+        ]
+
+    # -- runs and starts that are alive -----------------------------------------------------------
+
+    def _begins(self, run_id: bytes, schedule_uid: bytes, worker_uid: bytes, slot: int) -> None:
+        self._ends(run_id)
+        self._schedule_of[run_id] = schedule_uid
+        self._alive.setdefault(schedule_uid, {})[run_id] = _Alive(worker_uid, slot)
+        self._load.setdefault(worker_uid, set()).add(run_id)
+
+    def _ends(self, run_id: bytes) -> None:
+        schedule_uid = self._schedule_of.pop(run_id, None)
+        if schedule_uid is None:
+            return
+        alive = self._alive[schedule_uid].pop(run_id)
+        if not self._alive[schedule_uid]:
+            del self._alive[schedule_uid]
+        self._load[alive.worker_uid].discard(run_id)
+
+    def _rivals(self, start: _Start, definition: Definition, now: Now) -> dict[bytes, _Alive]:
+        """The other runs of its schedule that are alive. With `on_silence = "reassign"`, one on a
+        worker that is silent does not count."""
+        return {
+            run_id: alive
+            for run_id, alive in self._alive.get(start.row.schedule_uid, {}).items()
+            if run_id != start.row.run_id
+            and not (definition.on_silence == "reassign" and self._is_silent(alive.worker_uid, now))
+        }
+
+    def _is_silent(self, worker_uid: bytes, now: Now) -> bool:
+        if worker_uid in self._workers:
+            return False
+        since = self._left_at.get(worker_uid, self._began.boottime)
+        return now.boottime - since >= SILENCE_S
+
+    # -- workers ----------------------------------------------------------------------------------
+
+    def _joined(self, event: Joined, draft: _Draft) -> None:
+        uid = event.facts.uid
+        if event.restored:
+            self._learn_restored(uid, draft)
+        self._seen.add(uid)
+        self._workers[uid] = _Worker(event.session, event.spool_id, event.facts)
+        self._no_longer_greeting(uid, event.session)
+        for start in list(self._starts.values()):
+            offer = start.offer
+            if (
+                start.phase is _Phase.OFFERED
+                and offer is not None
+                and offer.worker_uid == uid
+                and offer.spool_id != event.spool_id
+            ):
+                name = event.facts.name
+                reason = f"{name} came back without its journal: nobody knows whether it started"
+                self._close(start, Verdict.LOST, reason, draft)
+        draft.then += [
+            SendCancel(uid, event.session, row.run_id, _cancel_text(row))
+            for row in self._cancels.values()
+            if row.worker_uid == uid
+        ]
+
+    def _left(self, uid: bytes, session: bytes, draft: _Draft) -> None:
+        self._no_longer_greeting(uid, session)
+        worker = self._workers.get(uid)
+        if worker is not None and worker.session == session:
+            del self._workers[uid]
+            self._left_at[uid] = draft.now.boottime
+
+    def _no_longer_greeting(self, uid: bytes, session: bytes) -> None:
+        greeting = self._greeting.get(uid, set())
+        greeting.discard(session)
+        if not greeting:
+            self._greeting.pop(uid, None)
+
+    def _learn_restored(self, uid: bytes, draft: _Draft) -> None:
+        """The database is an older copy: what was offered since is not known to anybody but the
+        workers, whose records will tell (DESIGN section 4).
+
+        It is learned of each worker that comes back, but counts once: again only where a worker
+        says so that this server has seen before.
+        """
+        if self._restored_now and uid not in self._seen:
+            return
+        self._restored_now = True
+        now = draft.now.wall
+        self._restored_at = draft.facts[RESTORED] = now
+        starts = [one for one in self._starts.values() if one.phase is not _Phase.CLAIMED]
+        for start in starts:
+            self._close(start, Verdict.LOST, RESTORED_TEXT, draft)
+        decided, slots = self._floating.restored(now, RESTORED_TEXT)
+        draft.cursors += decided.moves
+        draft.audits.append(Audit(now, "restored", {"starts": len(starts), "slots": slots}))
+        draft.notes.append(
+            Note(
+                "error",
+                "the database was restored from an older copy; workers send again what it lacks",
+                {"open_starts_lost": len(starts), "planned_starts_lost": slots},
+            )
+        )
+
+    # -- what workers report ----------------------------------------------------------------------
+
+    def _reported(self, event: Reported, draft: _Draft) -> None:
+        record = event.record
+        run_id = record.run_id
+        if run_id is None or not self._is_its_own(run_id, event.worker_uid):
+            return  # slots of the calendar; or of another worker's run, which the store puts aside
+        start = self._starts.get(run_id)
+        schedule_uid = self._schedule_of.get(run_id, b"")
+        definition = self._definitions.get(schedule_uid)
+        draft.look = start is not None or (definition is not None and definition.floating)
+        match record:
+            case Claimed(schedule_uid=schedule_uid, slot=slot):
+                self._begins(run_id, schedule_uid, event.worker_uid, slot)
+                if start is not None:
+                    start.phase = _Phase.CLAIMED
+            case Ended(final=final):
+                if final:
+                    self._ended(run_id, draft)
+            case Decided():
+                self._ended(run_id, draft)
+            case _:
+                self._refused(event, run_id, record.number, draft)
+
+    def _is_its_own(self, run_id: bytes, worker_uid: bytes) -> bool:
+        """Whether this worker may tell of this run, as far as is known here."""
+        schedule_uid = self._schedule_of.get(run_id)
+        if schedule_uid is not None:
+            return self._alive[schedule_uid][run_id].worker_uid == worker_uid
+        start = self._starts.get(run_id)
+        return start is None or start.row.worker_uid in {NOBODY, worker_uid}
+
+    def _ended(self, run_id: bytes, draft: _Draft) -> None:
+        """A run, or a start that a worker decided not to make, has its verdict."""
+        self._ends(run_id)
+        self._cancel_done(run_id, draft)
+        start = self._starts.pop(run_id, None)
+        if start is not None:
+            draft.closings.append(Closing(start.row, draft.now.wall))
+
+    def _cancel_done(self, run_id: bytes, draft: _Draft) -> CancelRow | None:
+        row = self._cancels.pop(run_id, None)
+        if row is not None:
+            draft.cancelled.append(run_id)
+        return row
+
+    def _refused(self, event: Reported, run_id: bytes, number: int, draft: _Draft) -> None:
+        start = self._starts.get(run_id)
+        if start is None or start.phase is not _Phase.OFFERED or start.offer is None:
+            return
+        offer = start.offer
+        if (offer.worker_uid, offer.spool_id) != (event.worker_uid, event.spool_id):
+            return
+        if number < offer.number:
+            return  # of an earlier offer: it says nothing of this one
+        start.phase = _Phase.OPEN
+        self._ends(run_id)
+        cancel = self._cancel_done(run_id, draft)
+        if cancel is not None:
+            self._close(start, Verdict.CANCELLED, _cancel_text(cancel), draft)
+            return
+        times, _ = start.refused_at.get(event.worker_uid, (0, 0.0))
+        start.refused_at[event.worker_uid] = times + 1, draft.now.boottime
+
+    # -- closing ----------------------------------------------------------------------------------
+
+    def _close(self, start: _Start, verdict: Verdict, reason: str, draft: _Draft) -> None:
+        """A start is over, by the server's own verdict."""
+        row = start.row
+        self._starts.pop(row.run_id, None)
+        self._ends(row.run_id)
+        self._cancel_done(row.run_id, draft)
+        draft.closings.append(Closing(row, draft.now.wall, verdict, reason))
+
+    def _expire(self, draft: _Draft) -> None:
+        """What nobody took in time, or what a worker took along for ever."""
+        now = draft.now
+        for start in list(self._starts.values()):
+            offer = start.offer
+            if start.phase is _Phase.OPEN and now.wall > self._deadline(start):
+                if start.queued:
+                    reason = "overlap: another run went on for longer than catch_up"
+                    self._close(start, Verdict.SKIPPED, reason, draft)
+                else:
+                    self._close(start, Verdict.MISSED, self._why_missed(start), draft)
+            elif start.phase is _Phase.OFFERED and offer is not None:
+                away = offer.worker_uid not in self._workers
+                if away and now.wall - offer.at > LOST_AFTER_US:
+                    reason = "the worker that it was given to never came back"
+                    self._close(start, Verdict.LOST, reason, draft)
+                elif away:
+                    self._reassign_if_silent(start, offer, draft)
+
+    def _deadline(self, start: _Start) -> int:
+        definition = self._definitions.get(start.row.schedule_uid)
+        if not start.queued or definition is None:
+            return start.row.until
+        return max(start.row.until, start.row.created_at + in_us(definition.catch_up))
+
+    def _why_missed(self, start: _Start) -> str:
+        if start.row.worker_uid != NOBODY:
+            return f"{start.row.worker} was away, or took no starts, for longer than catch_up"
+        if start.refused_at:
+            return "the workers that match took no starts for longer than catch_up"
+        return "no worker that matches was there for longer than catch_up"
+
+    def _reassign_if_silent(self, start: _Start, offer: OfferRow, draft: _Draft) -> None:
+        """`on_silence = "reassign"`: another worker gets a start of its own in place of this one,
+        which is *lost* until its worker says otherwise."""
+        row = start.row
+        definition = self._definitions.get(row.schedule_uid)
+        if (
+            definition is None
+            or definition.on_silence != "reassign"
+            or row.worker_uid != NOBODY
+            or row.run_id in self._cancels
+            or not self._is_silent(offer.worker_uid, draft.now)
+        ):
+            return
+        again = replace(
+            row,
+            run_id=occurrence_id(Kind.MANUAL, row.schedule_uid, b"", row.slot, row.run_id),
+            kind=int(Kind.MANUAL),
+            cause=row.run_id,
+            created_at=draft.now.wall,
+            until=draft.now.wall + patience_us(definition),
+            who="on_silence",
+            reason="the worker that it was given to went silent, so it may run twice",
+        )
+        reason = "its worker went silent, and the start was given to another (on_silence)"
+        self._close(start, Verdict.LOST, reason, draft)
+        draft.intents.append(again)
+
+    # -- schedules --------------------------------------------------------------------------------
+
+    def _decide(self, draft: _Draft) -> None:
+        """Decide what is due of the schedules that the server fires."""
+        now = draft.now
+        decided = self._floating.decide(
+            now.wall, now.boottime, self._pauses, settled=self._settled(now)
+        )
+        draft.cursors += decided.moves
+        for row in decided.starts:
+            if self._definitions[row.schedule_uid].missed == "latest":
+                self._displace(row.schedule_uid, draft)
+        draft.intents += decided.starts
+        if decided.clock_back:
+            text = "the clock was accepted though it reads earlier than before"
+            draft.notes.append(Note("warning", text))
+
+    def _settled(self, now: Now) -> bool:
+        return now.boottime - self._began.boottime >= GRACE_S
+
+    def _displace(self, uid: bytes, draft: _Draft) -> None:
+        """With `missed = "latest"` a newer start satisfies those that still wait for a worker."""
+        for start in list(self._starts.values()):
+            row = start.row
+            if (row.schedule_uid, row.kind) == (uid, Kind.CALENDAR) and (
+                start.phase is _Phase.OPEN and not start.queued
+            ):
+                self._close(start, Verdict.MISSED, TOOK_ITS_PLACE, draft)
+
+    def _take_on(self, definitions: Sequence[Definition], draft: _Draft) -> None:
+        self._definitions = {one.uid: one for one in definitions if one.enabled}
+        decided = self._floating.take_on(self._definitions.values(), draft.now.wall)
+        draft.cursors += decided.moves
+        draft.forgotten += decided.forgotten
+        for start in list(self._starts.values()):
+            row = start.row
+            by_itself = row.kind in {Kind.CALENDAR, Kind.FOLLOW}
+            gone = row.schedule_uid not in self._definitions
+            if start.phase is _Phase.OPEN and by_itself and gone:
+                reason = "the schedule was removed or disabled"
+                self._close(start, Verdict.SKIPPED, reason, draft)
+
+    # -- follow-ups -------------------------------------------------------------------------------
+
+    def _follow(self, ends: Sequence[ParentEnd], draft: _Draft) -> None:
+        """Each run that ended as they wish brings about one start of each that follows it."""
+        now = draft.now.wall
+        for end in ends:
+            draft.followed.append(end.run_id)
+            for definition in self._definitions.values():
+                if not definition.floating or definition.parent_uid != end.schedule_uid:
+                    continue
+                if not wants(definition.when, end.verdict):
+                    continue
+                row = IntentRow(
+                    run_id=occurrence_id(Kind.FOLLOW, definition.uid, b"", end.slot, end.run_id),
+                    kind=int(Kind.FOLLOW),
+                    schedule_uid=definition.uid,
+                    schedule=definition.name,
+                    slot=end.slot,
+                    cause=end.run_id,
+                    spec=SCHEDULE.encode(spec_of(definition)),
+                    created_at=now,
+                    until=now + patience_us(definition),
+                )
+                draft.intents.append(row)
+                pause = self._pause_of(definition.uid, now)
+                if self._restored_at is not None and end.ended_at <= self._restored_at:
+                    draft.closings.append(Closing(row, now, Verdict.LOST, RESTORED_TEXT))
+                elif pause is not None:
+                    reason = paused_text(pause)
+                    draft.closings.append(Closing(row, now, Verdict.SKIPPED, reason))
+
+    def _pause_of(self, uid: bytes, now: int) -> PauseRow | None:
+        pauses = (self._pauses.get(key) for key in (uid, ALL_SCHEDULES))
+        return next((one for one in pauses if one is not None and holds(one, now)), None)
+
+    # -- by hand ----------------------------------------------------------------------------------
+
+    def _run_asked(self, event: RunAsked, draft: _Draft) -> None:
+        now = draft.now.wall
+        names = set()
+        for wanted in event.wanted:
+            definition = self._definitions.get(wanted.schedule_uid)
+            if definition is None:
+                continue
+            names.add(definition.name)
+            uid, name = (NOBODY, "") if wanted.worker is None else wanted.worker
+            of = b"" if wanted.worker is None else uid
+            draft.intents.append(
+                IntentRow(
+                    run_id=occurrence_id(Kind.MANUAL, definition.uid, of, now, event.request),
+                    kind=int(Kind.MANUAL),
+                    schedule_uid=definition.uid,
+                    schedule=definition.name,
+                    slot=now,
+                    cause=event.request,
+                    spec=SCHEDULE.encode(spec_of(definition)),
+                    created_at=now,
+                    until=now + patience_us(definition),
+                    worker_uid=uid,
+                    worker=name,
+                    request=event.request,
+                    who=event.who,
+                    reason=event.reason,
+                )
+            )
+        facts = {
+            "who": event.who,
+            "reason": event.reason,
+            "schedules": sorted(names),
+            "workers": sorted(one.worker[1] for one in event.wanted if one.worker is not None),
+            "request": event.request.hex(),
+        }
+        draft.audits.append(Audit(now, "run asked", facts))
+
+    def _cancel_asked(self, event: CancelAsked, draft: _Draft) -> None:
+        now = draft.now.wall
+        for run_id in event.run_ids:
+            self._cancel(CancelRow(run_id, NOBODY, event.who, now, event.reason), draft)
+        facts = {
+            "who": event.who,
+            "reason": event.reason,
+            "runs": [run_id.hex() for run_id in event.run_ids],
+        }
+        draft.audits.append(Audit(now, "cancel asked", facts))
+
+    def _cancel(self, row: CancelRow, draft: _Draft) -> None:
+        """End what is with nobody at once; for the rest tell its worker, now and whenever it comes
+        back, until it has ended."""
+        start = self._starts.get(row.run_id)
+        if start is not None and start.phase is _Phase.OPEN:
+            self._close(start, Verdict.CANCELLED, _cancel_text(row), draft)
+            return
+        schedule_uid = self._schedule_of.get(row.run_id)
+        if schedule_uid is None or row.run_id in self._cancels:
+            return
+        uid = self._alive[schedule_uid][row.run_id].worker_uid
+        row = replace(row, worker_uid=uid)
+        self._cancels[row.run_id] = row
+        draft.cancels.append(row)
+        worker = self._workers.get(uid)
+        if worker is not None:
+            draft.then.append(SendCancel(uid, worker.session, row.run_id, _cancel_text(row)))
+
+    # -- offers -----------------------------------------------------------------------------------
+
+    def _offer_all(self, draft: _Draft) -> None:
+        """Offer what is with nobody, the earliest slot first."""
+        opened = [start for start in self._starts.values() if start.phase is _Phase.OPEN]
+        for start in sorted(opened, key=lambda one: (one.row.slot, one.row.run_id)):
+            self._offer_one(start, draft)
+
+    def _offer_one(self, start: _Start, draft: _Draft) -> None:
+        row = start.row
+        if row.worker_uid == NOBODY and start.loaded and not self._settled(draft.now):
+            return
+        definition = self._definitions.get(row.schedule_uid)
+        if (
+            definition is not None
+            and definition.floating
+            and not self._overlap_allows(start, definition, draft)
+        ):
+            return
+        worker = self._best(start, definition, draft.now)
+        if worker is None:
+            return
+        uid = worker.facts.uid
+        offer = OfferRow(row.run_id, start.number + 1, uid, worker.spool_id, draft.now.wall)
+        start.offer, start.phase, start.queued = offer, _Phase.OFFERED, False
+        self._begins(row.run_id, row.schedule_uid, uid, row.slot)
+        draft.offers.append(offer)
+        draft.then.append(SendOffer(uid, worker.session, row, offer.number))
+
+    def _overlap_allows(self, start: _Start, definition: Definition, draft: _Draft) -> bool:
+        """Judge `overlap` over the fleet, for what the server gives to workers."""
+        rivals = self._rivals(start, definition, draft.now)
+        if not rivals or definition.overlap == "allow":
+            return True
+        row = start.row
+        if row.caught_up:
+            return False  # it starts when the former has ended
+        match definition.overlap:
+            case "queue":
+                self._queue(start, draft)
+            case "replace":
+                if any(rival.slot > row.slot for rival in rivals.values()):
+                    reason = "overlap: a newer run was going on"
+                    self._close(start, Verdict.SKIPPED, reason, draft)
+                    return False
+                self._queue(start, draft)
+                text = "a newer start takes its place"
+                for run_id in sorted(rivals):
+                    self._cancel(CancelRow(run_id, NOBODY, "overlap", draft.now.wall, text), draft)
+            case _:
+                self._close(start, Verdict.SKIPPED, "overlap: it was still running", draft)
+        return False
+
+    def _queue(self, start: _Start, draft: _Draft) -> None:
+        """Let it wait, alone: the newest stays."""
+        start.queued = True
+        others = [
+            other
+            for other in self._starts.values()
+            if other.queued and other.row.schedule_uid == start.row.schedule_uid
+        ]
+        for other in sorted(others, key=lambda one: (one.row.slot, one.row.run_id))[:-1]:
+            self._close(other, Verdict.SKIPPED, "overlap: a newer start waits in its place", draft)
+
+    def _best(self, start: _Start, definition: Definition | None, now: Now) -> _Worker | None:
+        """The worker that gets it: the one that was named, or the least loaded of those that
+        match, spread by a stable hash where several are equal; one that has refused it comes last,
+        and after a while."""
+        row = start.row
+        found: Iterable[_Worker]
+        if row.worker_uid != NOBODY:
+            found = filter(None, (self._workers.get(row.worker_uid),))
+        elif definition is None:
+            return None
+        else:
+            found = (one for one in self._workers.values() if may_run(definition, one.facts))
+
+        def rank(worker: _Worker) -> tuple[int, int, bytes]:
+            uid = worker.facts.uid
+            refused, _ = start.refused_at.get(uid, (0, 0.0))
+            spread = hashlib.sha256(row.run_id + uid).digest()
+            return refused, len(self._load.get(uid, ())), spread
+
+        ready = (one for one in found if self._may_be_asked(start, one.facts.uid, now))
+        return min(ready, key=rank, default=None)
+
+    def _may_be_asked(self, start: _Start, uid: bytes, now: Now) -> bool:
+        if uid in self._greeting:
+            return False
+        times, at = start.refused_at.get(uid, (0, 0.0))
+        pause = min(REFUSED_MOST_S, REFUSED_FIRST_S * 2 ** min(times, 10)) if times else 0.0
+        return now.boottime >= at + pause or not times
+
+
+def _cancel_text(row: CancelRow) -> str:
+    return f"cancelled by {row.who}" + (f": {row.reason}" if row.reason else "")
+
+
+def wants(when: str, verdict: Verdict) -> bool:
+    """Whether a follow-up of this `when` comes after a run with this verdict.
+
+    >>> wants("failed", Verdict.TIMED_OUT), wants("ok", Verdict.CANCELLED)
+    (True, False)
+    """
+    match when:
+        case "ok":
+            return verdict is Verdict.OK
+        case "failed":
+            return verdict in FAILED
+        case _:
+            return True
