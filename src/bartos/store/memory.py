@@ -22,6 +22,16 @@ from bartos.store.coverage import (
     slots_in,
     waits_in_vain,
 )
+from bartos.store.memory_orders import MemoryOrders
+from bartos.store.orders import (
+    NOBODY,
+    Audit,
+    DispatchChange,
+    DispatchState,
+    OrderRow,
+    ParentEnd,
+    PauseRow,
+)
 from bartos.store.port import (
     FAILURES,
     Applied,
@@ -118,6 +128,69 @@ class MemoryStore:
         self._refusals: dict[tuple[bytes, bytes, bytes], RefusalRow] = {}
         self._gaps: list[tuple[bytes, GapRow]] = []
         self._told: list[EventRow] = []
+        self._ordered = MemoryOrders(self)
+
+    # -- what the server starts itself, over this history -----------------------------------------
+
+    def run_row(self, run_id: bytes) -> RunRow | None:
+        run = self._runs.get(run_id)
+        return None if run is None else run.row
+
+    def running_rows(self) -> Iterable[RunRow]:
+        return [run.row for run in self._runs.values() if run.row.verdict is None]
+
+    def range_rows(self) -> list[SlotRange]:
+        return self._ranges
+
+    def put_ranges(self, rows: list[SlotRange]) -> None:
+        self._ranges = rows
+
+    def tell(self, audit: Audit) -> None:
+        self._told.append(EventRow(audit.at, audit.kind, audit.worker, audit.facts))
+
+    def refused_up_to(self, run_id: bytes, worker_uid: bytes, spool_id: bytes) -> int:
+        row = self._refusals.get((run_id, worker_uid, spool_id))
+        return 0 if row is None else row.number
+
+    async def dispatch_state(self) -> DispatchState:
+        self._reach()
+        return self._ordered.state()
+
+    async def commit_dispatch(self, change: DispatchChange) -> frozenset[bytes]:
+        self._reach()
+        return self._ordered.commit(change)
+
+    def watch_ends(self, schedules: Collection[bytes]) -> None:
+        self._ordered.watch(schedules)
+
+    async def parent_ends(self, limit: int = 1000) -> list[ParentEnd]:
+        self._reach()
+        return self._ordered.parent_ends(limit)
+
+    async def orders(
+        self, *, request: bytes | None = None, run_id: bytes | None = None
+    ) -> list[OrderRow]:
+        self._reach()
+        return self._ordered.orders(request, run_id)
+
+    async def forget_orders(self, before: int) -> int:
+        self._reach()
+        return self._ordered.forget(before)
+
+    async def pauses(self) -> list[PauseRow]:
+        self._reach()
+        return self._ordered.pauses()
+
+    async def change_pauses(
+        self, put: Sequence[PauseRow], drop: Collection[bytes], audits: Sequence[Audit]
+    ) -> None:
+        self._reach()
+        self._ordered.change_pauses(put, drop, audits)
+
+    async def audit(self, rows: Sequence[Audit]) -> None:
+        self._reach()
+        for row in rows:
+            self.tell(row)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -218,7 +291,7 @@ class MemoryStore:
             self._ranges = [
                 row
                 for row in self._ranges
-                if row.worker_uid != uid or not is_withdrawn(row, record)
+                if not self._is_about(row, uid) or not is_withdrawn(row, record)
             ]
         match record:
             case Claimed():
@@ -251,6 +324,11 @@ class MemoryStore:
                 self._output(record)
             case Cut():
                 self._cut(record)
+
+    @staticmethod
+    def _is_about(row: SlotRange, worker_uid: bytes) -> bool:
+        """Is this range the worker's, or one that any might have had?"""
+        return row.worker_uid == worker_uid or (row.worker_uid == NOBODY and row.run_id is not None)
 
     def _claimed(self, batch: Batch, record: Claimed) -> None:
         known = self._runs.get(record.run_id)
@@ -415,6 +493,8 @@ class MemoryStore:
             sha_out=sha.get(Stream.STDOUT, b""),
             sha_err=sha.get(Stream.STDERR, b""),
         )
+        if record.final:
+            self._ordered.run_ended(run.row)
 
     def _decisive(self, run_id: bytes, attempt: int) -> StepRow | None:
         """The step whose end decided the run's: the first that failed, else the last."""
@@ -623,10 +703,16 @@ class MemoryStore:
         return sorted(found, key=lambda run: (run.slot, run.run_id))
 
     async def pair_ranges(
-        self, worker_uid: bytes, schedule_uid: bytes, after: int, until: int
+        self,
+        worker_uid: bytes,
+        schedule_uid: bytes,
+        after: int,
+        until: int,
+        limit: int,
+        beyond: int | None = None,
     ) -> list[SlotRange]:
         self._reach()
-        return sorted(
+        rows = sorted(
             (
                 row
                 for row in self._ranges
@@ -634,9 +720,11 @@ class MemoryStore:
                 and row.run_id is None
                 and row.first_slot <= until
                 and row.last_slot > after
+                and (beyond is None or row.first_slot > beyond)
             ),
             key=lambda row: row.first_slot,
         )
+        return rows[:limit]
 
     async def waiting(
         self, *, worker_uid: bytes | None = None, schedule_uid: bytes | None = None

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from bartos.store.orders import Orders
 from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import Lane, Record, Verdict
 
@@ -345,7 +346,7 @@ class EpochClaim:
     now: int
 
 
-class Store(Protocol):
+class Store(Orders, Protocol):
     """The server's memory; see the module's text."""
 
     async def open(self) -> None:
@@ -452,10 +453,16 @@ class Store(Protocol):
         the first `limit`, and all with the last one's slot."""
 
     async def pair_ranges(
-        self, worker_uid: bytes, schedule_uid: bytes, after: int, until: int
+        self,
+        worker_uid: bytes,
+        schedule_uid: bytes,
+        after: int,
+        until: int,
+        limit: int,
+        beyond: int | None = None,
     ) -> list[SlotRange]:
         """The ranges of the calendar's slots of a schedule on a worker that reach into
-        (after, until], by first slot."""
+        (after, until], by first slot; the first `limit` of those that begin after `beyond`."""
 
     async def waiting(
         self, *, worker_uid: bytes | None = None, schedule_uid: bytes | None = None

@@ -11,6 +11,7 @@ from sqlalchemy import and_, delete, insert, select, update
 from bartos.store import writing
 from bartos.store.accounting import Coverage
 from bartos.store.engines import Engines
+from bartos.store.intents import Intents
 from bartos.store.migrating import bring_up, migrate, pending
 from bartos.store.port import (
     Batch,
@@ -53,7 +54,7 @@ def reader(settings: StoreSettings) -> SqlStore:
     return store
 
 
-class SqlStore(Coverage):
+class SqlStore(Coverage, Intents):
     """See `bartos.store.port.Store`."""
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -152,7 +153,7 @@ class SqlStore(Coverage):
         return True
 
     async def append(self, batches: Sequence[Batch]) -> list[bool]:
-        return await writing.append(self._engines, batches)
+        return await writing.append(self._engines, batches, self._watched)
 
     async def skip_to(self, spool_id: bytes, lane: Lane, epoch: int, mark: Mark, at: int) -> bool:
         this = and_(spool_mark.c.spool_id == spool_id, spool_mark.c.lane == int(lane))

@@ -8,7 +8,7 @@ aside as a dead letter in the same transaction, so that one bad record stops not
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sqlalchemy import delete, exc, select, tuple_, update
 from bartos.store.checking import occurrence_of, raw, refusal, run_of
 from bartos.store.covering import Covering
 from bartos.store.engines import Conflict, Engines, described
+from bartos.store.intents import keep_ends, withdraw_lost
 from bartos.store.port import Batch, ChunkRow, DeadLetter
 from bartos.store.statements import NOTHING, ROWS_MAX, Statements, number, parts
 from bartos.store.tables import (
@@ -118,6 +119,8 @@ def waves(reports: Iterable[Report]) -> Iterator[list[Report]]:
 class Writing(Statements):
     """Turns batches into statements on one connection."""
 
+    followed: Collection[bytes] = ()
+    """The schedules whose runs others follow where the server chooses."""
     owners: dict[bytes, bytes] = field(default_factory=dict)
     """The worker of each run that is told of and is there."""
 
@@ -218,6 +221,9 @@ class Writing(Statements):
         ends = [o.record for o in here if isinstance(o.record, Ended)]
         await self._claims(claims)
         await covering.withdraw_lost([*claims, *decided, *waits])
+        named = [one.run_id for _, one in claims]
+        named += [one.run_id for _, one in decided if one.run_id is not None]
+        await withdraw_lost(self.connection, named)
         await covering.waits(waits)
         await covering.ranges(decided)
         await covering.claimed(
@@ -234,6 +240,7 @@ class Writing(Statements):
                 await covering.clock_back(one.batch.worker_uid, one.record)
         await self._statuses([o.record for o in here if isinstance(o.record, Status)])
         await self._ended(ends)
+        await keep_ends(self.connection, [one.run_id for one in ends if one.final], self.followed)
         await self._outputs([o.record for o in here if isinstance(o.record, Output)])
         for one in here:
             if isinstance(one.record, Cut):
@@ -477,40 +484,52 @@ class Writing(Statements):
         return drop
 
 
-async def append(engines: Engines, batches: Sequence[Batch]) -> list[bool]:
-    """See `Store.append`: one transaction, in halves where the data are refused."""
+async def append(
+    engines: Engines, batches: Sequence[Batch], followed: Collection[bytes] = ()
+) -> list[bool]:
+    """See `Store.append`: one transaction, in halves where the data are refused. Of the runs of
+    the schedules `followed` that end, a `ParentEnd` is kept."""
     order = sorted(range(len(batches)), key=lambda index: batches[index].lane is Lane.OUTPUT)
     results = [False] * len(batches)
-    await _append(engines, batches, order, results)
+    await _append(engines, batches, order, results, followed)
     return results
 
 
 async def _append(
-    engines: Engines, batches: Sequence[Batch], order: Sequence[int], results: list[bool]
+    engines: Engines,
+    batches: Sequence[Batch],
+    order: Sequence[int],
+    results: list[bool],
+    followed: Collection[bytes],
 ) -> None:
     if not order:
         return
     some = [batches[index] for index in order]
     try:
-        found = await _commit(engines, some)
+        found = await _commit(engines, some, followed)
     except REFUSED:
         if len(order) > 1:
             half = len(order) // 2
-            await _append(engines, batches, order[:half], results)
-            await _append(engines, batches, order[half:], results)
+            await _append(engines, batches, order[:half], results, followed)
+            await _append(engines, batches, order[half:], results, followed)
             return
-        found = await _commit(engines, some, one_by_one=True)
+        found = await _commit(engines, some, followed, one_by_one=True)
     for index, advanced in zip(order, found, strict=True):
         results[index] = advanced
 
 
 async def _commit(
-    engines: Engines, batches: Sequence[Batch], *, one_by_one: bool = False
+    engines: Engines,
+    batches: Sequence[Batch],
+    followed: Collection[bytes],
+    *,
+    one_by_one: bool = False,
 ) -> list[bool]:
     for tries_left in reversed(range(RETRIES)):
         try:
             async with engines.write() as connection:
-                return await Writing(engines, connection).batches(batches, one_by_one=one_by_one)
+                writing = Writing(engines, connection, followed)
+                return await writing.batches(batches, one_by_one=one_by_one)
         except Conflict:
             if not tries_left:
                 raise
