@@ -6,8 +6,11 @@ nothing of the engine.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
+from importlib import resources
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -146,3 +149,76 @@ def repeats(text: str) -> bool:
     """Whether the hour of a normalised form is `*`, a range or a repetition."""
     hour = next(word for word in text.split(" ") if ":" in word).split(":")[0]
     return hour == "*" or ".." in hour or "/" in hour
+
+
+# Clock changes, minute by minute.
+
+MINUTE = 60 * SECOND
+
+
+@cache
+def packaged(name: str) -> ZoneInfo:
+    """The zone as `zoneinfo` reads the package's file."""
+    parts = name.split("/")
+    with resources.files("tzdata").joinpath("zoneinfo", *parts).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
+
+
+class Minute(NamedTuple):
+    """A minute as a zone's clocks show it."""
+
+    at: int
+    """When it begins, in microseconds since 1970."""
+    wall: int
+    """What is read then, in minutes since 1970 on the wall."""
+    second: bool
+    """Whether this reading comes for the second time."""
+    missing: range
+    """The readings that clocks left out just before."""
+
+
+def minutes(zone: ZoneInfo, start: int, end: int) -> list[Minute]:
+    """Every minute from `start` (microseconds since 1970) to `end`, as `zoneinfo` has them."""
+    found: list[Minute] = []
+    at = EPOCH + timedelta(microseconds=start - start % MINUTE)
+    last, step, origin = (
+        EPOCH + timedelta(microseconds=end),
+        timedelta(minutes=1),
+        midnight(1970, 1, 1),
+    )
+    while at <= last:
+        local = at.astimezone(zone)
+        wall = (local.replace(tzinfo=None) - origin) // step
+        expected = found[-1].wall + 1 if found else wall
+        found.append(
+            Minute(
+                (at - EPOCH) // timedelta(microseconds=1),
+                wall,
+                local.fold == 1,
+                range(expected, wall),
+            )
+        )
+        at += step
+    return found
+
+
+Policy = tuple[str, str]
+"""`dst_gap` and `dst_repeat`."""
+
+
+def elapses_by_policy(
+    span: list[Minute], has: Callable[[int], bool], repeating: bool
+) -> dict[Policy | None, list[int]]:
+    """What elapses under each policy; under None what does from inside of a second pass."""
+    matching = [minute for minute in span if has(minute.wall)]
+    once = [minute.at for minute in matching if not minute.second]
+    both = [minute.at for minute in matching]
+    after_gap = {minute.at for minute in span if minute.missing and any(map(has, minute.missing))}
+    auto = both if repeating else once
+    return {
+        ("skip", "once"): once,
+        ("skip", "auto"): auto,
+        ("next", "once"): sorted({*once, *after_gap}),
+        ("next", "auto"): sorted({*auto, *after_gap}),
+        None: both,
+    }
