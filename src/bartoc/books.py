@@ -140,6 +140,8 @@ class Books:
         }
         self.lost: set[Key] = set()
         """Those among them that the runner knows nothing of."""
+        self.over: set[Key] = set()
+        """Those that the runner holds as over: their ends are about to be told."""
         self.stops: dict[Key, str] = {}
         """Why attempts that have yet to be taken up were told to end."""
         self.ran: dict[bytes, set[int]] = {}
@@ -183,6 +185,16 @@ class Books:
             for claim in claims
             if claim.schedule_uid == uid and claim.run_id != but
         }
+
+    def is_ending(self, uid: bytes | None = None) -> bool:
+        """Is an attempt of a schedule (of any, if none is given) over, and its end not told yet?
+
+        It was found so when the runner was opened; whether it goes on is not judged before.
+        """
+        if not self.over:
+            return False
+        followed = (*self.runs, *self.unresumed) if uid is None else self.alive(uid)
+        return any(key in self.over for key in followed)
 
     def waits(self, uid: bytes, why: str) -> list[WaitingStart]:
         """What waits of a schedule for this reason."""

@@ -19,6 +19,7 @@ from bartoc.runner import (
     Known,
     NotStarted,
     OutputRead,
+    RunState,
     StepEnded,
     StepStarted,
 )
@@ -36,11 +37,12 @@ def opened(books: Books, known: Iterable[Known]) -> list[Effect]:
         if run.stopped:
             books.stops[run.key] = run.stopped
     books.runs = {}
-    held = {(item.run_id, item.attempt) for item in known}
-    effects: list[Effect] = [Forget(*key) for key in sorted(held - set(books.unresumed))]
+    held = {(item.run_id, item.attempt): item.state for item in known}
+    effects: list[Effect] = [Forget(*key) for key in sorted(set(held) - set(books.unresumed))]
     for key, waiting in books.unresumed.items():
         effects.append(Resume(*key, waiting.position, key not in held))
-    books.lost = set(books.unresumed) - held
+    books.lost = set(books.unresumed) - set(held)
+    books.over = {key for key, state in held.items() if state is not RunState.RUNNING}
     return effects
 
 

@@ -146,6 +146,7 @@ class Worker:
             instants = [
                 timetable.next_after(books.cursor(uid, now))
                 for uid, timetable in books.timetables.items()
+                if not books.is_ending(uid)
             ]
             instants += [one.due for one in books.waiting.values() if one.due > now.wall]
             instants += [offered.offer.slot for offered in books.offers]
@@ -306,8 +307,8 @@ class Worker:
                 self._decide(timetable, draft)
         orders.judge(draft, able=True, stopping=False)
         waiting.begin_due(draft, catch_up=True)
-        pending, self._pending_set = self._pending_set, None
-        if pending is not None:
+        if self._pending_set is not None and not self.books.is_ending():
+            pending, self._pending_set = self._pending_set, None
             sets.apply(pending, draft)
 
     def _go_back(self, draft: Draft) -> None:
@@ -328,8 +329,10 @@ class Worker:
     # -- slots ------------------------------------------------------------------------------------
 
     def _decide(self, timetable: Timetable, draft: Draft) -> None:
-        """Decide what is due of one schedule."""
+        """Decide what is due of one schedule, unless an end that comes first is yet to be told."""
         books, spec = self.books, timetable.spec
+        if books.is_ending(spec.uid):
+            return
         outcome = deciding.decide(
             View(
                 timetable,

@@ -609,6 +609,37 @@ def test_a_slot_is_skipped_while_the_run_from_before_the_restart_goes_on() -> No
     assert not commit.transaction.claims
 
 
+def test_a_slot_is_not_skipped_for_a_run_whose_end_is_yet_to_be_told() -> None:
+    """The keeper holds it as over: the slots wait until its end was read."""
+    shell, key = running()
+    worker, _ = restarted(shell)
+    worker.handle(Opened((Known(*key, RunState.ENDED, 0),)), now(119))
+    worker.handle(HeldBack(*key, ()), now(119))
+    assert worker.handle(Tick(), now(120)) == []
+    assert worker.next_due(now(120)) == 1.0  # the end comes by itself
+    worker.handle(AttemptEnded(*key, 5, False, False, 0, {}), now(120.1))
+    (commit,) = worker.handle(Tick(), now(120.1))
+    assert isinstance(commit, Commit)
+    ((claim, _),) = commit.transaction.claims
+    assert claim.slot == T0 + 120 * SECOND
+
+
+def test_a_set_that_comes_before_such_an_end_waits_for_it() -> None:
+    """Else a schedule that it removes would leave slots undecided."""
+    shell, key = running()
+    worker, _ = restarted(shell)
+    worker.handle(Opened((Known(*key, RunState.ENDED, 0),)), now(119))
+    worker.handle(HeldBack(*key, ()), now(119))
+    body = SCHEDULE_SET.encode(ScheduleSet(schedules=[]))
+    assert worker.handle(NewSet(9, b"h" * 32, body), now(121)) == []
+    worker.handle(AttemptEnded(*key, 5, False, False, 0, {}), now(121.1))
+    effects = worker.handle(Tick(), now(121.1))
+    (commit,) = [effect for effect in effects if isinstance(effect, Commit)]
+    ((claim, _),) = commit.transaction.claims
+    assert claim.slot == T0 + 120 * SECOND
+    assert commit.transaction.new_set is not None
+
+
 def test_a_step_that_was_reported_before_the_restart_is_not_reported_again() -> None:
     shell, key = running()
     ended = StepEnded(*key, 0, 3, None, 1, 2, None)
