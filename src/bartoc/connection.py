@@ -28,6 +28,7 @@ from libbarto.session import (
     BATCH_BYTES,
     BATCH_RECORDS,
     SILENCE_S,
+    CancelReceived,
     CleanUpAsked,
     ClockMeasured,
     Close,
@@ -97,6 +98,7 @@ class Connection:
         self._left = asyncio.Event()
         self._said = ""
         self._offset_said = False
+        self.on_journal_error: Callable[[JournalError], None] = lambda _: None
 
     def records_spooled(self) -> None:
         """There is something new to send."""
@@ -137,6 +139,8 @@ class Connection:
                         failures = 0
                 except (ProtocolError, BartoError, JournalError) as error:
                     self._say_once("the session with the server broke", str(error))
+                    if isinstance(error, JournalError):
+                        self.on_journal_error(error)
                 finally:
                     self.connected.clear()
                     self.offset_us = None
@@ -297,6 +301,8 @@ class _Talk:
             case OfferReceived(offer=offer):
                 await owner._tell(Offered(offer, self.boottime))
                 await self.answer(Answer(offer.request, True))
+            case CancelReceived(cancel=cancel):
+                await owner._tell(Cancelled(cancel.request, cancel.run_id, cancel.reason))
             case ClockMeasured(offset_us=offset_us):
                 owner._measured(offset_us)
                 # By the reading that the offset was measured with: no step comes between them.

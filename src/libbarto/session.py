@@ -29,6 +29,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+import msgspec
+
 from libbarto import envelope
 from libbarto.codec import Codec, Unknown
 from libbarto.errors import CodecError, ProtocolError
@@ -38,6 +40,8 @@ from libbarto.message.v2.record import OUTPUT_RECORD, STATE_RECORD, Lane, Record
 from libbarto.message.v2.server import (
     TO_WORKER,
     Acknowledged,
+    Asked,
+    Cancel,
     CleanUp,
     Credit,
     Doubt,
@@ -64,6 +68,10 @@ INITIAL_CREDIT: Final = 32 * 1024
 BATCH_BYTES: Final = 48 * 1024
 BATCH_RECORDS: Final = 1000
 SET_PART_BYTES: Final = 48 * 1024
+ASKED_MOST: Final = 1000
+"""So many old offers are asked about in one `Welcome`, which is one frame."""
+OFFER_SPEC_MAX: Final = 48 * 1024
+"""The most bytes of a schedule in an offer, which is one frame, too."""
 RECORD_OVERHEAD: Final = 8
 """Bytes that a record costs beside its own: charged so that empty records are not free."""
 
@@ -153,9 +161,16 @@ class CleanUpAsked:
 
 @dataclass(frozen=True, slots=True)
 class OfferReceived:
-    """Worker: a start outside the set."""
+    """Worker: a start outside the set, genuine and meant for this session."""
 
     offer: Offer
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReceived:
+    """Worker: a run is to end, or a start that waits to be given up; genuine, as above."""
+
+    cancel: Cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +250,7 @@ WorkerEvent: TypeAlias = (
     | SetReceived
     | CleanUpAsked
     | OfferReceived
+    | CancelReceived
     | ClockMeasured
     | UnknownMessage
 )
@@ -307,6 +323,17 @@ def set_signature_parts(
 ) -> tuple[bytes, ...]:
     """What the signature of a set covers: no set serves another session, worker or version."""
     return (b"set", nonce, worker_uid, str(generation).encode(), set_hash)
+
+
+def order_signature_parts(
+    nonce: bytes, worker_uid: bytes, order: Offer | Cancel
+) -> tuple[bytes, ...]:
+    """What the signature of an offer or a cancel covers: all that it says, for one worker and one
+    session."""
+    word, number = (b"offer", order.number) if isinstance(order, Offer) else (b"cancel", 0)
+    unsigned = TO_WORKER.encode(msgspec.structs.replace(order, signature=b""))
+    digest = hashlib.sha256(unsigned).digest()
+    return (word, nonce, worker_uid, order.run_id, str(number).encode(), digest)
 
 
 @dataclass(slots=True)
@@ -393,7 +420,11 @@ class WorkerSession:
             case CleanUp(before=before) if self.stage is Stage.OPEN:
                 return [CleanUpAsked(before)]
             case Offer() if self.stage is Stage.OPEN:
+                self._check_order(message)
                 return [OfferReceived(message)]
+            case Cancel() if self.stage is Stage.OPEN:
+                self._check_order(message)
+                return [CancelReceived(message)]
             case _:
                 raise ProtocolError(
                     f"the server sent {type(message).__name__} while {self.stage.value}"
@@ -493,6 +524,10 @@ class WorkerSession:
         self.generation = part.generation
         return [SetReceived(part.generation, part.hash, body)]
 
+    def _check_order(self, order: Offer | Cancel) -> None:
+        parts = order_signature_parts(self._nonce, self._hello.uid, order)
+        envelope.verify(self._key, order.signature, *parts)
+
     def _close(self, reason: str) -> Close:
         self.stage = Stage.CLOSED
         return Close(reason)
@@ -579,12 +614,17 @@ class ServerSession:
                 )
 
     def answer(
-        self, confirmed_epoch: int, marks: Mapping[Lane, Mark], now: int
+        self,
+        confirmed_epoch: int,
+        marks: Mapping[Lane, Mark],
+        now: int,
+        offers: Sequence[Asked] = (),
     ) -> list[ServerEvent]:
         """Answer the Hello: welcome it, or doubt it where its epoch is below the confirmed one.
 
         A mark of a spool that the store never saw is `Mark()`; the one for a spool that lost its
-        head (see `gap`) is where the worker's records begin.
+        head (see `gap`) is where the worker's records begin. `offers` are those of earlier
+        sessions of which the worker is to say what became; at most `ASKED_MOST` are asked at once.
         """
         self._confirmed_epoch = confirmed_epoch
         if self.peer.epoch < confirmed_epoch:
@@ -600,6 +640,7 @@ class ServerSession:
             output=self._marks[Lane.OUTPUT],
             version=self._version,
             now=now,
+            offers=list(offers[:ASKED_MOST]),
         )
         return [Send(TO_WORKER.encode(welcome))]
 
@@ -664,9 +705,16 @@ class ServerSession:
         self.outstanding += credit
         return [Send(TO_WORKER.encode(Credit(bytes_=credit)))]
 
-    def order(self, message: Offer | CleanUp) -> list[ServerEvent]:
+    def order(self, message: CleanUp) -> list[ServerEvent]:
         """Ask something of the worker."""
         return [Send(TO_WORKER.encode(message))] if self.stage is Stage.OPEN else []
+
+    def signed_order(self, message: Offer | Cancel, key: envelope.SigningKey) -> list[ServerEvent]:
+        """Have the worker start or end something: signed, for this session."""
+        if self.stage is not Stage.OPEN:
+            return []
+        signature = envelope.sign(key, *order_signature_parts(self._nonce, self.peer.uid, message))
+        return [Send(TO_WORKER.encode(msgspec.structs.replace(message, signature=signature)))]
 
     def leave(self, reason: str) -> list[ServerEvent]:
         """Goodbye, in order."""

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pytest
 
-from libbarto.envelope import SigningKey
+from libbarto.envelope import SealBroken, SigningKey
 from libbarto.errors import BartoError, ProtocolError
 from libbarto.identity import NO_TAG, next_tag
 from libbarto.message.v2.record import STATE_RECORD, Lane, SetApplied
 from libbarto.message.v2.server import (
     TO_WORKER,
     Acknowledged,
+    Asked,
+    Cancel,
     CleanUp,
     Credit,
     Mark,
@@ -31,7 +33,9 @@ from libbarto.message.v2.worker import (
     OfferAnswer,
 )
 from libbarto.session import (
+    ASKED_MOST,
     SET_PART_BYTES,
+    CancelReceived,
     CleanUpAsked,
     ClockMeasured,
     Close,
@@ -334,21 +338,68 @@ def test_a_set_that_is_not_newer_is_refused() -> None:
         pair.worker.receive(send.frame, 0, 0)
 
 
+OFFER = Offer(request=b"r" * 16, run_id=b"i" * 16, kind=2, schedule_uid=b"c" * 16, slot=7)
+CANCEL = Cancel(request=b"r" * 16, run_id=b"i" * 16, reason="it hangs")
+
+
+def unsigned(order: Offer | Cancel) -> Offer | Cancel:
+    return msgspec.structs.replace(order, signature=b"")
+
+
 def test_orders_and_their_answers_travel() -> None:
     pair = Pair().opened()
-    offer = Offer(request=b"r" * 16, run_id=b"i" * 16, kind=2, schedule_uid=b"c" * 16, slot=7)
-    pair.to_worker(pair.server.order(offer))
-    assert OfferReceived(offer) in pair.at_worker
-    answer = OfferAnswer(request=offer.request, accepted=True)
+    pair.to_worker(pair.server.signed_order(OFFER, KEY))
+    (received,) = [event for event in pair.at_worker if isinstance(event, OfferReceived)]
+    assert unsigned(received.offer) == OFFER
+    answer = OfferAnswer(request=OFFER.request, accepted=True)
     pair.to_server([pair.worker.answer_offer(answer)])
     assert pair.at_server[-1] == OfferAnswered(answer)
+    pair.to_worker(pair.server.signed_order(CANCEL, KEY))
+    (told,) = [event for event in pair.at_worker if isinstance(event, CancelReceived)]
+    assert unsigned(told.cancel) == CANCEL
     pair.to_worker(pair.server.order(CleanUp(before=9)))
     assert CleanUpAsked(9) in pair.at_worker
+
+
+@pytest.mark.parametrize("order", [OFFER, CANCEL])
+def test_an_order_that_is_not_genuine_ends_the_session(order: Offer | Cancel) -> None:
+    for key, change in ((SigningKey(bytes(32)), {}), (KEY, {"run_id": b"j" * 16})):
+        pair = Pair().opened()
+        (send,) = pair.server.signed_order(order, key)
+        assert isinstance(send, Send)
+        sent = TO_WORKER.decode(send.frame)
+        assert isinstance(sent, Offer | Cancel)
+        with pytest.raises(SealBroken, match="not signed"):
+            pair.worker.receive(TO_WORKER.encode(msgspec.structs.replace(sent, **change)), 0, 0)
+
+
+@pytest.mark.parametrize("order", [OFFER, CANCEL])
+def test_an_order_is_for_one_session_alone(order: Offer | Cancel) -> None:
+    (send,) = Pair().opened().server.signed_order(order, KEY)
+    assert isinstance(send, Send)
+    other = Pair()
+    other.server = ServerSession(b"m" * 16, "2.0.0", 0.0)
+    other.worker = WorkerSession(HELLO, KEY.public, 0.0)
+    other.to_server(other.worker.open())
+    other.opened()
+    with pytest.raises(SealBroken, match="not signed"):
+        other.worker.receive(send.frame, 0, 0)
+
+
+def test_a_welcome_asks_what_became_of_old_offers() -> None:
+    pair = Pair()
+    offers = [Asked(run_id=b"i" * 16, number=number) for number in range(ASKED_MOST + 1)]
+    (send,) = pair.server.answer(0, NOTHING, 0, offers)
+    assert isinstance(send, Send) and len(send.frame) < 64 * 1024
+    (event,) = pair.worker.receive(send.frame, 0, 0)
+    assert isinstance(event, Welcomed)
+    assert event.welcome.offers == offers[:ASKED_MOST]
 
 
 def test_nothing_is_sent_to_a_worker_that_is_not_ready() -> None:
     server = ServerSession(NONCE, "2", 0.0)
     assert server.order(CleanUp(before=1)) == []
+    assert server.signed_order(OFFER, KEY) == []
     assert server.grant(5) == []
     assert server.committed(Lane.STATE, 1) == []
 
