@@ -108,8 +108,8 @@ def note(calendar: Realtime, zone: Zone, at: int) -> str:
 def is_span(calendar: Realtime) -> bool:
     """Whether what `R` may be lies in spans of which each worker has one start.
 
-    Not where a weekday, or a short month, decides whether what is drawn comes at all, and not for
-    a repetition that does not fit.
+    Not where a weekday, or a short month, decides whether what is drawn comes at all, not for a
+    month of its own, and not for a repetition that does not fit.
     """
     parts = calendar.parts
     for field, unit in zip(parts.fields, UNITS, strict=True):
@@ -121,7 +121,7 @@ def is_span(calendar: Realtime) -> bool:
             return False
         if unit is DAY and not parts.from_end and field.high > DAY.random:
             return False
-        if unit is MONTH and parts.day is not None:
+        if unit is MONTH:
             return False
     return True
 
