@@ -128,7 +128,7 @@ async def spans(store: Store) -> list[tuple[bytes, int, int | None, bytes]]:
 async def told(store: Store) -> list[tuple[int, int, int, Verdict]]:
     return [
         (row.first_slot, row.last_slot, row.count, row.verdict)
-        for row in await store.pair_ranges(WORKER, SCHEDULE, 0, 1 << 60)
+        for row in await store.pair_ranges(WORKER, SCHEDULE, 0, 1 << 60, 99)
     ]
 
 
@@ -473,11 +473,15 @@ async def test_ranges_of_a_pair_are_those_that_reach_in(settings: StoreSettings 
         await reporter.state(
             decided(NOON + 2 * HOUR, NOON + 3 * HOUR, 61), decided(NOON, NOON + HOUR, 61)
         )
-        rows = await store.pair_ranges(WORKER, SCHEDULE, NOON + HOUR - 1, NOON + 2 * HOUR)
+        rows = await store.pair_ranges(WORKER, SCHEDULE, NOON + HOUR - 1, NOON + 2 * HOUR, 9)
         assert [row.first_slot for row in rows] == [NOON, NOON + 2 * HOUR]
-        rows = await store.pair_ranges(WORKER, SCHEDULE, NOON + HOUR, NOON + 2 * HOUR)
+        rows = await store.pair_ranges(WORKER, SCHEDULE, NOON + HOUR, NOON + 2 * HOUR, 9)
         assert [row.first_slot for row in rows] == [NOON + 2 * HOUR]
-        assert await store.pair_ranges(WORKER, OTHER, 0, 1 << 60) == []
+        assert await store.pair_ranges(WORKER, OTHER, 0, 1 << 60, 9) == []
+        (row,) = await store.pair_ranges(WORKER, SCHEDULE, 0, NOON + DAY, 1)
+        assert row.first_slot == NOON
+        (row,) = await store.pair_ranges(WORKER, SCHEDULE, 0, NOON + DAY, 9, beyond=NOON)
+        assert row.first_slot == NOON + 2 * HOUR
 
 
 async def test_names_of_schedules_outlive_them(settings: StoreSettings | None) -> None:

@@ -127,7 +127,13 @@ class Coverage:
         ]
 
     async def pair_ranges(
-        self, worker_uid: bytes, schedule_uid: bytes, after: int, until: int
+        self,
+        worker_uid: bytes,
+        schedule_uid: bytes,
+        after: int,
+        until: int,
+        limit: int,
+        beyond: int | None = None,
     ) -> list[SlotRange]:
         c = slot_range.c
         query = (
@@ -139,8 +145,11 @@ class Coverage:
                 c.last_slot > after,
                 c.run_id == NO_RUN,
             )
-            .order_by(c.first_slot, c.id)
+            .order_by(c.first_slot)
+            .limit(limit)
         )
+        if beyond is not None:
+            query = query.where(c.first_slot > beyond)
         return [range_row(row) for row in await self._all(query)]
 
     async def waiting(
