@@ -6,6 +6,11 @@ caller would expect, so `except ValueError` works where people reach for it.
 
 from __future__ import annotations
 
+from typing import Final
+
+WIDTH: Final = 80
+"""How many columns the text and the mark under it have, for whoever reads them in a terminal."""
+
 
 class BartoError(Exception):
     """The root: a message for the one who must act, without a traceback."""
@@ -77,11 +82,14 @@ def marked(message: str, text: str, start: int, end: int) -> str:
         *-*-* 25:00:00
               ^^
     """
-    window_start = max(0, start - 60)
-    window = text[window_start : max(end, start + 1) + 60]
+    first, room = 0, WIDTH - 4
+    if max(len(text), start + 1) > room:
+        room -= 6  # for the dots on either side
+        first = max(0, min(start - room // 3, len(text) - room))
+    window = text[first : first + room]
     shown = "".join(c if c.isprintable() else "?" for c in window)
-    head = "..." if window_start else ""
-    tail = "..." if window_start + len(window) < len(text) else ""
-    width = max(1, min(end, window_start + len(window)) - start)
-    indent = " " * (len(head) + start - window_start)
+    head = "..." if first else ""
+    tail = "..." if first + room < len(text) else ""
+    width = max(1, min(end, first + len(window)) - start)
+    indent = " " * (len(head) + start - first)
     return f"{message}\n    {head}{shown}{tail}\n    {indent}{'^' * width}"

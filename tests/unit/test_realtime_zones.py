@@ -22,14 +22,11 @@ from libbarto.realtime.zones import (
     read_tzif,
     suggestion,
 )
-from tests.unit.realtime_oracle import SECOND, midnight
+from tests.unit.realtime_oracle import SECOND, midnight, packaged
 
 
-def packaged(name: str) -> ZoneInfo:
-    """The zone as `zoneinfo` reads the package's file."""
-    parts = name.split("/")
-    with resources.files("tzdata").joinpath("zoneinfo", *parts).open("rb") as file:
-        return ZoneInfo.from_file(file, key=name)
+def data_of(name: str) -> bytes:
+    return resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
 
 
 def offset_by(zone: tzinfo, instant: int) -> int:
@@ -45,13 +42,42 @@ def test_every_zone_is_there() -> None:
     assert repr(load("Europe/Berlin")) == "<Zone Europe/Berlin>"
 
 
+def distinct() -> list[str]:
+    """One name for each file: zones that are alike are looked at once."""
+    return list({data_of(name): name for name in sorted(names())}.values())
+
+
 def test_every_change_of_every_zone_is_the_one_that_zoneinfo_knows() -> None:
-    for name in sorted(names()):
+    checked = 0
+    for name in distinct():
         zone, other = load(name), packaged(name)
-        for i, start in enumerate(zone.starts):
-            if i % 7 == 0 or start < 2_500_000_000 * SECOND:
-                assert offset_by(other, start - SECOND) == zone.offsets[i], name
-                assert offset_by(other, start) == zone.offsets[i + 1], name
+        for start, before, after in zip(zone.starts, zone.offsets, zone.offsets[1:], strict=False):
+            assert offset_by(other, start - 1) == before, name
+            assert offset_by(other, start) == after, name
+            checked += 1
+    assert checked > 50_000
+
+
+def test_zoneinfo_knows_no_other_change() -> None:
+    week, end = timedelta(days=7), datetime(2201, 1, 1, tzinfo=UTC)
+    for name in distinct():
+        zone, other = load(name), packaged(name)
+        at = EPOCH
+        bounds = [*zone.starts, 1 << 62]
+        for stop, offset in zip(bounds, zone.offsets, strict=True):
+            wall = timedelta(microseconds=offset)
+            stop_at = min(end, EPOCH + timedelta(microseconds=min(stop, 10**16)))
+            while at < stop_at:
+                assert at.astimezone(other).utcoffset() == wall, (name, at)
+                at += week
+
+
+def test_zones_that_have_one_file_have_one_table() -> None:
+    by_data: dict[bytes, set[tuple[object, ...]]] = {}
+    for name in names():
+        zone = load(name)
+        by_data.setdefault(data_of(name), set()).add((zone.starts, zone.offsets, zone.edges))
+    assert {len(found) for found in by_data.values()} == {1}
 
 
 @given(
@@ -61,10 +87,6 @@ def test_every_change_of_every_zone_is_the_one_that_zoneinfo_knows() -> None:
 def test_offsets_at_any_instant_are_those_of_zoneinfo(name: str, at: datetime) -> None:
     instant = (at.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
     assert load(name).offset_at(instant) == offset_by(packaged(name), instant)
-
-
-def data_of(name: str) -> bytes:
-    return resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
 
 
 @pytest.mark.parametrize(

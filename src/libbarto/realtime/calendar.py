@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
+from libbarto.errors import CalendarError
 from libbarto.realtime import changes, stepping, zones
 from libbarto.realtime.changes import SYSTEMD
 from libbarto.realtime.drawing import draw
@@ -47,6 +48,8 @@ class Realtime:
 
         Raises CalendarError, which marks the fault, says what is valid there, and suggests.
         """
+        if not isinstance(text, str):
+            raise CalendarError(f"an expression is text, not {type(text).__name__}", "")
         return cls(parse(text, zones.is_zone, zones.suggestion))
 
     def __str__(self) -> str:
@@ -142,7 +145,12 @@ class Realtime:
             step = self._steps[tz]
         except (KeyError, TypeError):
             step = self._step(tz)
-        return step(moment)
+        try:
+            return step(moment)
+        except AttributeError:
+            if isinstance(moment, datetime):
+                raise
+            raise TypeError(f"expected an aware datetime, got {moment!r}") from None
 
     def previous_before(self, moment: datetime, tz: str = "UTC") -> datetime | None:
         """The last elapse strictly before the aware `moment`, in the calendar's zone, or None.
@@ -214,8 +222,10 @@ def upcoming(expr: str, base: datetime, n: int, tz: str = "UTC") -> list[datetim
     """At most `n` elapses of `expr` strictly after the aware `base`, ascending and aware.
 
     Raises CalendarError for an expression or zone that cannot be read, ValueError for one with
-    `R` and for a naive `base`.
+    `R`, for a naive `base` and for a negative `n`.
     """
+    if n < 0:
+        raise ValueError(f"n is 0 or more, not {n}")
     return list(islice(Realtime.parse(expr).iterate(base, tz), n))
 
 

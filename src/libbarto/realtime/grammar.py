@@ -470,7 +470,7 @@ class _Reader:
     def fail(self, message: str, start: int = 0, stop: int | None = None) -> NoReturn:
         """Raise, with a mark of bounded length."""
         stop = len(self.text) if stop is None else stop
-        raise CalendarError(message, self.text, start, min(stop, start + 80))
+        raise CalendarError(message, self.text, start, min(stop, start + 80, len(self.text)))
 
 
 def _number(digits: str, most: int) -> int:

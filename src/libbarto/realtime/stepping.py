@@ -36,6 +36,8 @@ _LONG_AGO: Final = -1 << 62
 
 def instant_of(moment: datetime) -> int:
     """An aware datetime in microseconds since 1970; ValueError for a naive one."""
+    if not isinstance(moment, datetime):
+        raise TypeError(f"expected an aware datetime, got {moment!r}")
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no time zone: pass an aware datetime")
     since = moment - EPOCH
