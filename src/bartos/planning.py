@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bartos.plan import Plan, WorkerFacts, set_body
 from bartos.schedules import Definition, from_json
 from bartos.store.port import ScheduleRow, WorkerRow
+from libbarto.timing import timing_hash, timing_text
 
 
 class Planner:
@@ -15,15 +16,38 @@ class Planner:
     def __init__(self) -> None:
         self.definitions: tuple[Definition, ...] = ()
         self._plan = Plan(())
+        self._named: set[bytes] = set()
+        self._kept: set[bytes] = set()
+        self._to_keep: dict[bytes, str] = {}
 
     def load(self, rows: Sequence[ScheduleRow]) -> None:
         """Take the schedules of the store as those in force."""
         self.definitions = tuple(from_json(row.definition) for row in rows)
         self._plan = Plan(self.definitions)
+        self._named.clear()
 
     def set_for(self, worker: WorkerRow) -> bytes:
         """The encoded set of a worker; the same bytes as long as nothing changes for it."""
-        return set_body(self._plan.set_for(facts_of(worker)))
+        wanted = self._plan.set_for(facts_of(worker))
+        for spec in wanted.schedules:
+            if spec.uid not in self._named:
+                self._named.add(spec.uid)
+                text = timing_text(spec)
+                name = timing_hash(text)
+                if name not in self._kept:
+                    self._to_keep[name] = text
+        return set_body(wanted)
+
+    def timings_to_keep(self) -> dict[bytes, str]:
+        """The triggers, by hash, of the sets that were made, as far as the store may not have them
+        yet: workers will name them by their hash alone."""
+        return dict(self._to_keep)
+
+    def timings_kept(self, timings: Iterable[bytes]) -> None:
+        """The store has these."""
+        for name in timings:
+            self._kept.add(name)
+            self._to_keep.pop(name, None)
 
 
 def facts_of(worker: WorkerRow) -> WorkerFacts:

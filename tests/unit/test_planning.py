@@ -7,6 +7,7 @@ from bartos.planning import Planner, facts_of
 from bartos.schedules import load_schedules
 from bartos.store.port import WorkerRow
 from libbarto.message.v2.schedule import SCHEDULE_SET
+from libbarto.timing import timing_hash, timing_text
 
 TOML = """
 [[schedule]]
@@ -44,3 +45,21 @@ def test_only_a_worker_that_says_who_it_runs_as_is_known_to_be_root_or_not() -> 
     assert facts_of(WorkerRow(b"1" * 16, "a")).root is None
     assert facts_of(WorkerRow(b"1" * 16, "a", capabilities={"user": "root"})).root is True
     assert facts_of(WorkerRow(b"1" * 16, "a", capabilities={"user": "www"})).root is False
+
+
+def test_triggers_are_to_be_kept_until_the_store_has_them() -> None:
+    planner = Planner()
+    rows = schedule_rows(load_schedules([("bartos.toml", TOML)]), [], 0)
+    planner.load(rows)
+    assert planner.timings_to_keep() == {}, "no set was made yet"
+    plain = WorkerRow(b"1" * 16, "web1")
+    (spec,) = SCHEDULE_SET.decode(planner.set_for(plain)).schedules
+    text = timing_text(spec)
+    assert planner.timings_to_keep() == {timing_hash(text): text}
+    planner.timings_kept(planner.timings_to_keep())
+    assert planner.timings_to_keep() == {}
+    # Another schedule of the same trigger, and the same schedules read again, bring nothing new.
+    planner.load(rows)
+    database = WorkerRow(b"2" * 16, "db1", labels={"role": "db"}, capabilities={"os": "debian"})
+    planner.set_for(database)
+    assert planner.timings_to_keep() == {}

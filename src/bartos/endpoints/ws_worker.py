@@ -288,6 +288,9 @@ class WorkerLink:
         if row is None:
             return
         body = self._planner.set_for(row)
+        if timings := self._planner.timings_to_keep():
+            await self._store.keep_timings(timings)
+            self._planner.timings_kept(timings)
         wanted = hashlib.sha256(body).digest()
         generation = row.generation
         same = self._held == (row.generation, row.set_hash)
