@@ -38,7 +38,7 @@ A run is named by its id, by a beginning of it that is unique, or as `@last`, th
 | exit code | means |
 | --- | --- |
 | 0 | done, whatever it reports |
-| 1 | it failed |
+| 1 | it failed, or a check found something |
 | 2 | usage or configuration |
 | 3 | the server, or its database, cannot be reached |
 | 4 | refused |
