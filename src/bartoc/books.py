@@ -286,7 +286,9 @@ class Draft:
         if place is not None:
             before = self._records[place]
             assert isinstance(before, Decided)
-            if before.last_slot < first and before.verdict == verdict and before.reason == reason:
+            same = before.verdict == verdict and before.reason == reason
+            ran = self.books.ran.get(spec.uid, ())
+            if same and not any(before.last_slot < slot < first for slot in ran):
                 first, count = before.first_slot, count + before.count
             else:
                 place = None

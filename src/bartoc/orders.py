@@ -37,7 +37,8 @@ def judge(draft: Draft, *, able: bool, stopping: bool) -> None:
             continue
         reason = STOPPING if stopping else _fault(offered, draft)
         if reason is None:
-            if not able or (offer.kind == Kind.CALENDAR and offer.slot > draft.now.wall):
+            early = offer.kind == Kind.CALENDAR and offer.slot > draft.now.wall
+            if not able or early or books.is_ending(offer.schedule_uid):
                 books.offers.append(offered)
                 continue
             reason = _begin(offer, draft)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from bartoc.books import Draft, Run
+from bartoc.books import Books, Draft, Run
 from bartoc.events import Key
 from bartoc.following import give_up_retry
 from bartoc.journal import WaitingStart
@@ -73,6 +73,14 @@ def begin_retry(start: Start, draft: Draft) -> None:
         return
     if not books.is_full(len(replaced)):
         _replace(claim(start, draft), replaced, draft)
+
+
+def unclaimed(run: Run, books: Books) -> None:
+    """The journal did not make this run's claim: nothing is stopped for it."""
+    del books.runs[run.key]
+    for key in run.waits_for & books.runs.keys():
+        if books.runs[key].stopped == REPLACED:
+            books.runs[key].stopped = ""
 
 
 def claim(start: Start, draft: Draft) -> Run:

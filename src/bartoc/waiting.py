@@ -64,7 +64,9 @@ def begin_due(draft: Draft, *, catch_up: bool) -> None:
         if (one.why == "catch_up") != catch_up or one.due > now or one.run_id not in books.waiting:
             continue
         start = books.start_of(one)
-        if books.known(one) and (start.ordered or not offline):
+        if books.is_ending(one.schedule_uid) or not books.known(one):
+            continue
+        if start.ordered or not offline:
             _begin(start, one, draft)
 
 

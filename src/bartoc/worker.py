@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from bartoc import clockwork, deciding, orders, running, sets, waiting
+from bartoc import clockwork, deciding, orders, overlap, running, sets, waiting
 from bartoc.books import Books, Draft, Run
 from bartoc.clockwork import CLOCK_PATIENCE_S, Away, Belief, Clockwork
 from bartoc.deciding import Begin, Passed, View
@@ -51,7 +51,6 @@ from bartoc.events import (
     WorkerInput,
 )
 from bartoc.journal import JournalState, Transaction
-from bartoc.overlap import begin
 from bartoc.runner import AttemptEnded, NotStarted, OutputRead, StepEnded, StepStarted
 from bartoc.starting import Host, Start, rfc3339
 from libbarto.errors import CodecError
@@ -257,7 +256,7 @@ class Worker:
             if run is None:
                 continue  # it was replaced before it began
             if key not in event.claims:
-                del books.runs[key]
+                overlap.unclaimed(run, books)
                 continue
             run.committed = event
             effects += [
@@ -367,7 +366,7 @@ class Worker:
     def _decide_boot(self, timetable: Timetable, draft: Draft) -> None:
         """What starts once in each boot: its slot is this tick's instant."""
         books, spec, now = self.books, timetable.spec, draft.now.wall
-        if books.boots.get(spec.uid) == books.host.boot_id:
+        if books.boots.get(spec.uid) == books.host.boot_id or books.is_ending(spec.uid):
             return
         draft.boot(spec.uid)
         if deciding.is_paused(spec, now):
@@ -381,7 +380,7 @@ class Worker:
 
     def _begin(self, start: Start, draft: Draft) -> None:
         """A slot starts, waits, or is skipped."""
-        reason = begin(start, draft)
+        reason = overlap.begin(start, draft)
         if reason is not None:
             draft.passed(start.spec, start.slot, start.slot, 1, Verdict.SKIPPED, reason)
 
