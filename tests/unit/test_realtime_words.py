@@ -21,6 +21,7 @@ from libbarto.realtime.words import (
     describe_at,
     describe_boot,
     describe_every,
+    describe_trigger,
 )
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "calendar.jsonl"
@@ -327,3 +328,21 @@ def test_what_is_due_once_in_words() -> None:
     assert describe_at([second, 0, 0]) == ("at 1970-01-01 00:00:00 UTC and 1970-01-01 00:00:01 UTC")
     assert describe_boot() == "once after each start of the host"
     assert describe_after("a", "failed") == "after each run of a that failed"
+
+
+def test_a_trigger_in_words() -> None:
+    assert describe_trigger(["Mon..Fri 04:R", "Sat 06:00 UTC"]) == (
+        "at 04:00 and a minute of its own on weekdays; at 06:00 on Saturdays, UTC"
+    )
+    assert describe_trigger(every_us=60_000_000, drawn=True) == "every minute at a phase of its own"
+    assert describe_trigger(every_us=60_000_000, anchor_us=1) == (
+        "every minute, counted from 1970-01-01 00:00:00.000001 UTC"
+    )
+    assert describe_trigger(at=[0]) == "once, at 1970-01-01 00:00:00 UTC"
+    assert describe_trigger(["daily"], on_boot=True) == (
+        "at 00:00 every day; once after each start of the host"
+    )
+    assert describe_trigger(after="a", when="always") == "after each run of a, however it ended"
+    assert describe_trigger() == ""
+    with pytest.raises(CalendarError):
+        describe_trigger(["25:00"])

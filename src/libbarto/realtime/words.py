@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Final, NamedTuple
 
-from libbarto.realtime.grammar import Parts
+from libbarto.realtime.grammar import Parts, parse
 from libbarto.realtime.search import Search
 from libbarto.realtime.units import (
     DAY,
@@ -28,6 +28,7 @@ from libbarto.realtime.units import (
     Random,
     Unit,
 )
+from libbarto.realtime.zones import is_zone, suggestion
 
 MONTH_NAMES: Final = (
     *("January", "February", "March", "April", "May", "June"),
@@ -124,6 +125,38 @@ def describe_after(name: str, when: str = "ok") -> str:
     """
     ends = {"ok": " that ended ok", "failed": " that failed", "always": ", however it ended"}
     return f"after each run of {name}{ends[when]}"
+
+
+def describe_trigger(
+    calendars: Iterable[str] = (),
+    *,
+    every_us: int | None = None,
+    anchor_us: int = 0,
+    drawn: bool = False,
+    at: Sequence[int] = (),
+    on_boot: bool = False,
+    after: str | None = None,
+    when: str = "ok",
+) -> str:
+    """What the trigger of a schedule says, as a schedule has it on the wire; `after` is a name.
+
+    Raises CalendarError for a calendar that cannot be read.
+
+    >>> describe_trigger(["Mon..Fri 04:R", "Sat 06:00"])
+    'at 04:00 and a minute of its own on weekdays; at 06:00 on Saturdays'
+    >>> describe_trigger(every_us=900_000_000)
+    'every 15 minutes'
+    """
+    said = [describe_all(parse(text, is_zone, suggestion) for text in calendars)]
+    if every_us is not None:
+        said.append(describe_every(every_us, anchor_us or None, drawn=drawn))
+    if at:
+        said.append(describe_at(at))
+    if on_boot:
+        said.append(describe_boot())
+    if after is not None:
+        said.append(describe_after(after, when))
+    return "; ".join(filter(None, said))
 
 
 # -- numbers --------------------------------------------------------------------------------------
