@@ -94,6 +94,7 @@ class Agent:
         self._gaps: list[Away] = []
         self._fine_at: int | None = None
         self._said = ""
+        self._journal_error: JournalError | None = None
 
     # -- asked by others --------------------------------------------------------------------------
 
@@ -102,6 +103,11 @@ class Agent:
         if isinstance(event, NewSet):
             self._told = event
         await self._events.put(event)
+
+    def journal_failed(self, error: JournalError) -> None:
+        """Somebody else met trouble with the journal: it is to be opened again."""
+        self._journal_error = error
+        self._events.nudge()
 
     async def stop(self) -> None:
         """No new starts from now on; commands go on."""
@@ -154,6 +160,7 @@ class Agent:
             log.error(message, extra={"error": str(error)})
 
     async def _run_once(self) -> None:
+        self._journal_error = None
         state = await self.journal.load()
         now = self._now()
         if self._fine_at is None:
@@ -163,6 +170,8 @@ class Agent:
         if self._stopping:
             worker.stopping = True
         self._greetings = self._greeted = 0
+        if (again := state.pending_set) is not None:
+            worker.handle(NewSet(again.generation, again.hash, again.body), now)
         if self._told is not None:
             worker.handle(self._told, self._now())
         self._kept += self._unsettled
@@ -178,6 +187,8 @@ class Agent:
                 await self._events.wait(0.0 if self._kept else due)
                 if pump.done():
                     await pump
+                if self._journal_error is not None:
+                    raise self._journal_error
                 events = [*self._kept, *self._events.take()]
                 self._kept.clear()
                 due = worker.next_due(self._now())

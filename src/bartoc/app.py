@@ -87,6 +87,7 @@ class Bartoc:
             self.agent.tell,
         )
         self.agent.on_records = self.connection.records_spooled
+        self.connection.on_journal_error = self.agent.journal_failed
         self.agent.on_answer = self.connection.answer
         self._stop = asyncio.Event()
         self._end = False

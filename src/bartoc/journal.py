@@ -8,14 +8,16 @@ same behaviour. Instants are microseconds since 1970, UTC.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
+from libbarto.codec import Unknown
 from libbarto.errors import JournalError
 from libbarto.identity import NO_TAG, next_tag
-from libbarto.message.v2.record import Lane
+from libbarto.message.v2.record import STATE_RECORD, Lane, Notice
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -165,6 +167,17 @@ class JournalState:
     verdicts: Mapping[bytes, int] = field(default_factory=dict)
     boots: Mapping[bytes, bytes] = field(default_factory=dict)
     ahead: Sequence[tuple[bytes, bytes, int]] = ()
+    pending_set: StoredSet | None = None
+    """A set that was held before the journal was damaged: it is to be taken on anew, now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What more the spool takes: `waiting` are the bytes of output that the server has not
+    acknowledged; the disk is `scarce` where its last room is kept for claims and verdicts."""
+
+    waiting: int = 0
+    scarce: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +227,15 @@ class Journal(Protocol):
 
         `floor` raises the floor, which never falls: no slot up to it is ever claimed again. What
         was refused or judged of occurrences up to the floor goes too."""
+
+    def room(self) -> Room:
+        """How much room there is, as of the last commit: never waits."""
+
+    async def relieve(self) -> Room:
+        """Make room: drop all that is acknowledged, whatever its age; how much there is now."""
+
+    async def renew(self, reason: str) -> None:
+        """Begin a new spool with what is not acknowledged, and no cursors: `reason` is told."""
 
     async def close(self) -> None:
         """Let go of the files; idempotent."""
@@ -315,8 +337,8 @@ class _MemoryLane:
 class MemoryJournal:
     """The twin in memory: it outlives the worker object that writes to it, as a disk would.
 
-    `fail_next` makes the next commit raise `JournalError` and do nothing; `clock_now` is the time
-    stamped on records, as the worker's `newest` tells it.
+    `fail_next` makes the next commit raise `JournalError` and do nothing; `scarce` is what `room`
+    tells. Records are stamped with the time that the worker's `newest` tells.
     """
 
     def __init__(self, worker_uid: bytes, spool_id: bytes) -> None:
@@ -338,6 +360,8 @@ class MemoryJournal:
         self._newest = 0
         self._contact = 0
         self._floor = 0
+        self.scarce = False
+        self._pending_set: StoredSet | None = None
 
     async def load(self) -> JournalState:
         return await self.state()
@@ -360,7 +384,41 @@ class MemoryJournal:
             verdicts=dict(self._verdicts),
             boots=dict(self._boots),
             ahead=tuple(self._ahead()),
+            pending_set=self._pending_set,
         )
+
+    def room(self) -> Room:
+        spool = self._lanes[Lane.OUTPUT]
+        waiting = (len(one.data) for one, _ in spool.records if one.seq > spool.acknowledged)
+        return Room(sum(waiting), self.scarce)
+
+    async def relieve(self) -> Room:
+        await self.prune(0, 0)
+        return self.room()
+
+    async def renew(self, reason: str) -> None:
+        from bartoc import renewal  # it needs the words of this module
+
+        old, self._lanes = self._lanes, {lane: _MemoryLane() for lane in Lane}
+        self.spool_id = hashlib.sha256(b"after " + self.spool_id).digest()[:16]
+        notice = Notice(kind="spool_renewed", at=self._newest, text=reason)
+        self._lanes[Lane.STATE].append(STATE_RECORD.encode(notice), self._newest)
+        numbers: dict[int, int] = {}
+        for one, at in old[Lane.OUTPUT].records:
+            if one.seq > old[Lane.OUTPUT].acknowledged:
+                self._lanes[Lane.OUTPUT].append(one.data, at)
+                numbers[one.seq] = self._lanes[Lane.OUTPUT].last
+        for one, at in old[Lane.STATE].records:
+            if one.seq > old[Lane.STATE].acknowledged:
+                record = renewal.renumbered(STATE_RECORD.decode(one.data), numbers)
+                data = one.data if isinstance(record, Unknown) else STATE_RECORD.encode(record)
+                self._lanes[Lane.STATE].append(data, at)
+        for waiting in self._waiting.values():
+            record = renewal.given_up(waiting, reason)
+            self._lanes[Lane.STATE].append(STATE_RECORD.encode(record), self._newest)
+        self._waiting = {}
+        self._cursors, self._since = {}, {}
+        self._pending_set, self._set = self._set or self._pending_set, None
 
     def _ahead(self) -> list[tuple[bytes, bytes, int]]:
         return sorted(
@@ -405,7 +463,8 @@ class MemoryJournal:
             self._refusals[run_id] = max(number, self._refusals.get(run_id, 0))
         self._verdicts.update(transaction.verdicts)
         self._boots.update(transaction.boots)
-        self._set = transaction.new_set or self._set
+        if transaction.new_set is not None:
+            self._set, self._pending_set = transaction.new_set, None
         for key, (position, progress) in transaction.progress.items():
             if key in self._open:
                 self._open[key] = replace(self._open[key], position=position, progress=progress)

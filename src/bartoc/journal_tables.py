@@ -10,9 +10,10 @@ import sqlite3
 from dataclasses import replace
 from typing import Final
 
+from bartoc import seals
 from bartoc.journal import JournalState, Transaction, WaitingStart, id_floor
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _FIRST = """
 CREATE TABLE meta (
@@ -59,7 +60,10 @@ CREATE TABLE verdict (run_id BLOB PRIMARY KEY, slot INTEGER NOT NULL) WITHOUT RO
 CREATE TABLE boot (schedule_uid BLOB PRIMARY KEY, boot_id BLOB NOT NULL) WITHOUT ROWID
 """
 
-_STEPS: Final = (_FIRST, _SECOND)
+SEALED_SINCE: Final = 3
+"""The version from which on the rows of a file have seals; an upgrade seals them anew."""
+
+_STEPS: Final = (_FIRST, _SECOND, seals.TABLE)
 """What each version of the format adds to the one before."""
 
 
@@ -68,6 +72,7 @@ def upgrade(connection: sqlite3.Connection, version: int) -> None:
     for step in _STEPS[version:]:
         for statement in step.split(";\n"):
             connection.execute(statement)
+    seals.seal_all(connection)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

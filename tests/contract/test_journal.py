@@ -22,7 +22,7 @@ from bartoc.journal import (
     merged,
 )
 from bartoc.journal_sqlite import SqliteJournal
-from libbarto.errors import ConfigError, JournalError
+from libbarto.errors import JournalError
 from libbarto.identity import NO_TAG, next_tag
 from libbarto.message.v2.record import Lane
 
@@ -375,31 +375,6 @@ async def test_a_journal_that_is_not_open_says_so(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path / "j.db", WORKER, lambda: SPOOL)
     with pytest.raises(JournalError, match="not open"):
         await journal.commit(Transaction())
-
-
-async def test_a_journal_of_another_worker_is_refused(tmp_path: Path) -> None:
-    journal = SqliteJournal(tmp_path / "j.db", WORKER, lambda: SPOOL)
-    await journal.load()
-    await journal.close()
-    with pytest.raises(ConfigError, match="another worker"):
-        await SqliteJournal(tmp_path / "j.db", b"v" * 16, lambda: SPOOL).load()
-
-
-async def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "j.db"
-    journal = SqliteJournal(path, WORKER, lambda: SPOOL)
-    await journal.load()
-    await journal._do(lambda: journal._opened().execute("PRAGMA user_version = 99"))
-    await journal.close()
-    with pytest.raises(ConfigError, match="newer bartoc"):
-        await SqliteJournal(path, WORKER, lambda: SPOOL).load()
-
-
-async def test_a_file_that_is_no_journal_is_an_error_of_the_journal(tmp_path: Path) -> None:
-    path = tmp_path / "j.db"
-    path.write_bytes(b"this is not a database" * 100)
-    with pytest.raises(JournalError, match=r"j\.db"):
-        await SqliteJournal(path, WORKER, lambda: SPOOL).load()
 
 
 async def test_the_file_is_private(tmp_path: Path) -> None:
