@@ -22,7 +22,7 @@ from bartos.schedules import Definition
 from bartos.store.port import Applied, GapRow, RunRow, RunSlot, SlotRange, WaitingRow
 from libbarto.errors import CalendarError
 from libbarto.identity import Kind, occurrence_id
-from libbarto.message.v2.record import Lane
+from libbarto.message.v2.record import Lane, Verdict
 from libbarto.schedule import Timetable
 from libbarto.timing import spec_of_timing
 
@@ -181,6 +181,8 @@ class Undecided:
     last: int
     count: int
     reason: str = ""
+    joins: SlotRange | None = None
+    """What is stored as lost right before, for the same reason."""
 
 
 @dataclass(slots=True)
@@ -262,6 +264,7 @@ class Tiling:
         """Up to here all slots are covered, or found not to be."""
         self._range: SlotRange | None = None
         self._inside = 0
+        self._lost: SlotRange | None = None
         self._single: Cover | None = None
         self._ahead: list[RunSlot] = []
         self._boots: dict[bytes, RunSlot] = {}
@@ -346,6 +349,7 @@ class Tiling:
         first = max(cover.first_slot, self.after + 1)
         number = self._slots.number(first - 1, last) - self._inside
         self._position = max(self._position, last)
+        self._lost = cover if cover.verdict is Verdict.LOST else None
         if (first, last) != (cover.first_slot, cover.last_slot):
             # The rest of it lies beyond what is looked at.
             self.account.counts[_key(cover)] += number
@@ -391,7 +395,11 @@ class Tiling:
         number, first, last = found
         self.account.counts[word, shortly(reason)] += number
         uids = self.span.worker_uid, self.span.schedule_uid
-        self.account.undecided.append(Undecided(word, *uids, first, last, number, reason))
+        before = self._lost if word == "lost" else None
+        joins = None
+        if before is not None and before.last_slot == self._position and before.reason == reason:
+            joins = before
+        self.account.undecided.append(Undecided(word, *uids, first, last, number, reason, joins))
 
     def _find(self, fault: Fault, first: int, last: int, count: int, text: str) -> None:
         uids = self.span.worker_uid, self.span.schedule_uid

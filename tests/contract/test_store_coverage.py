@@ -484,6 +484,55 @@ async def test_ranges_of_a_pair_are_those_that_reach_in(settings: StoreSettings 
         assert row.first_slot == NOON + 2 * HOUR
 
 
+async def test_ranges_come_in_pages(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = await reporting(store)
+        await reporter.state(
+            *(decided(NOON, NOON, 1, schedule_uid=bytes([n]) * 16) for n in range(5)),
+            decided(NOON, NOON, 1, run_id=run_id(1)),
+            decided(NOON - 1, NOON + 1, 1),
+        )
+        whole = await store.ranges(ALL)
+        assert len(whole) == 7
+        before, pages = None, []
+        while page := await store.ranges(RunFilter(before_range=before, limit=2)):
+            pages += page
+            before = page[-1].key
+        assert pages == whole
+
+
+async def test_what_a_run_made_skip_is_counted(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = await reporting(store)
+        still = "overlap: it was still running"
+        await reporter.state(
+            claimed(1, slot=NOON),
+            claimed(2, slot=NOON + HOUR),
+            decided(NOON - MINUTE, NOON - MINUTE, 1, Verdict.SKIPPED, reason=still),
+            decided(NOON + MINUTE, NOON + 3 * MINUTE, 3, Verdict.SKIPPED, reason=still),
+            decided(NOON + 4 * MINUTE, NOON + 4 * MINUTE, 1, Verdict.SKIPPED, reason=still),
+            decided(NOON + 5 * MINUTE, NOON + 5 * MINUTE, 1, Verdict.SKIPPED, reason="paused"),
+            decided(NOON + 6 * MINUTE, NOON + 6 * MINUTE, 1),
+            decided(
+                NOON + MINUTE, NOON + MINUTE, 1, Verdict.SKIPPED, run_id=run_id(8), reason=still
+            ),
+        )
+        ids = [run_id(1), run_id(2), run_id(3)]
+        assert await store.skipped_by_overlap(ids) == {run_id(1): 4}
+
+
+async def test_how_long_the_last_runs_took(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        reporter = await reporting(store)
+        for number, verdict in ((1, Verdict.OK), (2, Verdict.FAILED), (3, Verdict.OK)):
+            at = NOON + number * SECOND
+            await reporter.state(claimed(number, slot=NOON + number), ended(number, verdict, at=at))
+        await reporter.state(claimed(4, slot=NOON + 4), changed(ended(4), started_at=None))
+        assert await store.took(WORKER, SCHEDULE, 20) == [3 * SECOND, SECOND]
+        assert await store.took(WORKER, SCHEDULE, 2) == [3 * SECOND]
+        assert await store.took(WORKER, OTHER, 20) == []
+
+
 async def test_names_of_schedules_outlive_them(settings: StoreSettings | None) -> None:
     async with opened(settings) as store:
         await store.replace_schedules([ScheduleRow(SCHEDULE, "old", "{}")], NOON)

@@ -255,9 +255,14 @@ def test_of_a_worker_that_is_away_they_are_unknown_and_then_lost() -> None:
         Undecided("unknown", WORKER, SCHEDULE, NOON + 5 * MINUTE, NOON + 10 * MINUTE, 6),
     ]  # fmt: skip
     assert found.counts == {("ok", ""): 1, ("lost", ledger.NOT_HEARD_OF): 3, ("unknown", ""): 6}
-    # What is stored as lost already is not unknown.
+    # What is stored as lost already is not unknown, and grows.
     given_up = missed(2, 4, verdict=Verdict.LOST, reason="")
     assert judged(run(1), given_up, view=view).undecided == [found.undecided[1]]
+    begun = missed(2, 3, verdict=Verdict.LOST, reason=ledger.NOT_HEARD_OF)
+    assert [one.joins for one in judged(run(1), begun, view=view).undecided] == [begun, None]
+    other = replace(begun, reason="given up by ops")
+    assert [one.joins for one in judged(run(1), other, view=view).undecided] == [None, None]
+    assert judged(run(1), missed(2, 3), view=view).undecided[0].joins is None
 
 
 def test_nothing_is_due_of_what_never_comes() -> None:

@@ -19,6 +19,7 @@ from bartos.store.covering import (
 )
 from bartos.store.engines import Engines
 from bartos.store.port import (
+    OVERLAP,
     Applied,
     EventRow,
     GapRow,
@@ -179,6 +180,45 @@ class Coverage:
                 slots = [slot for slot in row[3:] if slot is not None]
                 found[bytes(row[0]), bytes(row[1])] = max([row[2], *slots])
         return found
+
+    async def skipped_by_overlap(self, run_ids: Sequence[bytes]) -> dict[bytes, int]:
+        c = slot_range.c
+        found: dict[bytes, int] = {}
+        for part in parts(run_ids, PAIRS):
+            rows = await self._all(
+                select(run.c.run_id, func.sum(c.count))
+                .join(
+                    slot_range,
+                    and_(
+                        c.worker_uid == run.c.worker_uid,
+                        c.schedule_uid == run.c.schedule_uid,
+                        c.first_slot > run.c.slot,
+                    ),
+                )
+                .where(
+                    run.c.run_id.in_(part),
+                    c.verdict == int(Verdict.SKIPPED),
+                    c.reason.like(f"{OVERLAP}%"),
+                    c.run_id == NO_RUN,
+                )
+                .group_by(run.c.run_id)
+            )
+            found.update((bytes(row[0]), int(row[1])) for row in rows)
+        return found
+
+    async def took(self, worker_uid: bytes, schedule_uid: bytes, limit: int) -> list[int]:
+        c = run.c
+        rows = await self._all(
+            select(c.started_at, c.ended_at)
+            .where(
+                c.schedule_uid == schedule_uid,
+                c.worker_uid == worker_uid,
+                c.verdict == int(Verdict.OK),
+            )
+            .order_by(c.slot.desc())
+            .limit(limit)
+        )
+        return [row.ended_at - row.started_at for row in rows if row.started_at is not None]
 
     # -- what is lost, refused, told --------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from bartos.store.orders import (
 )
 from bartos.store.port import (
     FAILURES,
+    OVERLAP,
     Applied,
     Batch,
     ChunkRow,
@@ -652,7 +653,9 @@ class MemoryStore:
     async def ranges(self, wanted: RunFilter) -> list[SlotRange]:
         self._reach()
         rows = [row for row in self._ranges if _wanted_range(row, wanted)]
-        rows.sort(key=lambda row: row.last_slot, reverse=True)
+        if wanted.before_range is not None:
+            rows = [row for row in rows if row.key < wanted.before_range]
+        rows.sort(key=lambda row: row.key, reverse=True)
         return rows[: wanted.limit]
 
     async def schedule_names(self, worker: str) -> list[str]:
@@ -759,6 +762,40 @@ class MemoryStore:
         for waits in self._waits.values():
             if waits.kind == Kind.CALENDAR:
                 yield (waits.worker_uid, waits.schedule_uid), waits.slot
+
+    async def skipped_by_overlap(self, run_ids: Sequence[bytes]) -> dict[bytes, int]:
+        self._reach()
+        found: dict[bytes, int] = {}
+        for run in (self._runs[run_id].row for run_id in run_ids if run_id in self._runs):
+            skipped = sum(
+                row.count
+                for row in self._ranges
+                if _of(row, run.worker_uid, run.schedule_uid)
+                and row.run_id is None
+                and row.first_slot > run.slot
+                and row.verdict is Verdict.SKIPPED
+                and row.reason.startswith(OVERLAP)
+            )
+            if skipped:
+                found[run.run_id] = skipped
+        return found
+
+    async def took(self, worker_uid: bytes, schedule_uid: bytes, limit: int) -> list[int]:
+        self._reach()
+        rows = sorted(
+            (
+                run.row
+                for run in self._runs.values()
+                if _of(run.row, worker_uid, schedule_uid) and run.row.verdict is Verdict.OK
+            ),
+            key=lambda row: row.slot,
+            reverse=True,
+        )
+        return [
+            row.ended_at - row.started_at
+            for row in rows[:limit]
+            if row.started_at is not None and row.ended_at is not None
+        ]
 
     async def gaps(self, worker_uid: bytes) -> list[GapRow]:
         self._reach()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from bartos.store.orders import Orders
 from libbarto.identity import NO_TAG
@@ -91,6 +91,9 @@ class ScheduleRow:
     updated_at: int = 0
 
 
+RangeKey: TypeAlias = tuple[int, bytes, bytes, int, bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class RunFilter:
     """Which runs a reader wants; all that are given must hold. `schedule` matches a name exactly,
@@ -105,6 +108,8 @@ class RunFilter:
     until: int | None = None
     before: tuple[int, bytes] | None = None
     limit: int = 100
+    before_range: RangeKey | None = None
+    """Of ranges alone: `SlotRange.key` of the last row of the page before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +198,15 @@ class SlotRange:
     """One occurrence that is none of the calendar's: an order, or a follow-up."""
     kind: int = 0
 
+    @property
+    def key(self) -> RangeKey:
+        """By what ranges are ordered, the newest first: no two have the same."""
+        run_id = self.run_id or bytes(16)
+        return self.last_slot, self.worker_uid, self.schedule_uid, self.first_slot, run_id
+
+
+OVERLAP: Final = "overlap"
+"""How the reason begins where a slot was skipped because a run of its schedule went on."""
 
 NO_TIMING: Final = bytes(16)
 """Stands for a trigger that the worker did not name."""
@@ -428,7 +442,8 @@ class Store(Orders, Protocol):
         """Chunks with a number above `after`, in order."""
 
     async def ranges(self, wanted: RunFilter) -> list[SlotRange]:
-        """Slots that did not run, newest first; `running` and `before` are not looked at."""
+        """Slots that did not run, newest first, by `SlotRange.key`; `running` and `before` are not
+        looked at."""
 
     async def schedule_names(self, worker: str) -> list[str]:
         """The names of the schedules that a worker has run, sorted."""
@@ -474,6 +489,13 @@ class Store(Orders, Protocol):
     ) -> dict[tuple[bytes, bytes], int]:
         """For (worker uid, schedule uid) with an open span, all of them or these: the last slot
         that is decided or waits, or the span's beginning; runs that are `ahead` do not count."""
+
+    async def skipped_by_overlap(self, run_ids: Sequence[bytes]) -> dict[bytes, int]:
+        """Of these runs: how many later slots of its schedule on its worker were skipped because
+        one was still running; those with none are left out."""
+
+    async def took(self, worker_uid: bytes, schedule_uid: bytes, limit: int) -> list[int]:
+        """How long the last runs took that ended ok, in microseconds, the newest first."""
 
     async def gaps(self, worker_uid: bytes) -> list[GapRow]:
         """The records of a worker that are lost, by time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Select, Table, and_, or_, select, union
+from sqlalchemy import Select, Table, and_, or_, select, tuple_, union
 
 from bartos.store.coverage import missing_bytes
 from bartos.store.covering import range_row
@@ -111,7 +111,13 @@ class Reader:
         names = await self._names(wanted.schedule)
         slots = slot_range.c.first_slot, slot_range.c.last_slot
         query = _filtered(select(slot_range), slot_range, slots, wanted, names)
-        query = query.order_by(slot_range.c.last_slot.desc(), slot_range.c.id.desc())
+        c = slot_range.c
+        key = c.last_slot, c.worker_uid, c.schedule_uid, c.first_slot, c.run_id
+        if wanted.before_range is not None:
+            last, *rest = wanted.before_range
+            beyond = and_(c.last_slot == last, tuple_(*key[1:]) < tuple_(*rest))
+            query = query.where(c.last_slot <= last, or_(c.last_slot < last, beyond))
+        query = query.order_by(*(column.desc() for column in key))
         async with self._engines.read() as connection:
             rows = (await connection.execute(query.limit(wanted.limit))).all()
         return [range_row(row) for row in rows]
