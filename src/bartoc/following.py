@@ -64,7 +64,9 @@ def next_attempt(run: Run, verdict: Verdict) -> RunSpec | None:
 
 def after_end(run: Run, ended: Ended, draft: Draft) -> None:
     """An attempt has ended so: tell of it, and write down what comes next."""
-    following = next_attempt(run, Verdict(ended.verdict))
+    # What was removed while it ran is not started once more (a removed one has no followers).
+    in_force = run.origin.ordered or run.claim.schedule_uid in draft.books.timetables
+    following = next_attempt(run, Verdict(ended.verdict)) if in_force else None
     if following is None:
         draft.say(ended)
         follow(run.claim.schedule_uid, run.claim.run_id, run.claim.slot, ended.verdict, draft)

@@ -144,6 +144,15 @@ def test_a_retry_waits_for_room() -> None:
     assert bench.waiting()[0][0] == "retry"
 
 
+def test_what_was_removed_while_it_ran_is_not_tried_again() -> None:
+    bench = started(schedule(calendar=SELDOM, retries=1, retry_delay_us=SECOND))
+    bench.take_on()
+    bench.end(3)
+    assert bench.waiting() == []
+    assert bench.ended() == [(1, "failed", "exit 3", True)]
+    assert bench.run_to(FIRST + 60) == []
+
+
 def test_retries_go_by_the_schedule_as_it_is_now() -> None:
     spec = schedule(calendar=SELDOM, retries=1, retry_delay_us=SECOND)
     bench = started(spec)
