@@ -25,7 +25,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
+from uuid import UUID
 
+import msgspec
+
+from libbarto.identity import Kind, occurrence_id, uuid_text
 from tests.chaos.behaviour import Behaviour, behaviour, printed
 from tests.chaos.history import (
     EVERYONE,
@@ -43,6 +47,7 @@ from tests.chaos.history import (
     Mark,
     Range,
     Run,
+    Settled,
 )
 from tests.chaos.intervals import Interval, Intervals, intervals, kept_ahead
 
@@ -57,6 +62,8 @@ RECOVERY_US: Final = 6 * SECOND
 """What a program takes from its start until it does its work, on a busy host."""
 CLOCK_PATIENCE_US: Final = 125 * SECOND
 """How long a worker may wait for a clock that was set back."""
+TAIL_US: Final = 5 * SECOND
+"""At the end of the load, in which a retry may have no time left."""
 OVERLAP_US: Final = 300_000
 """What lies between a command's own last word and the end that its worker sees."""
 
@@ -175,7 +182,7 @@ class _Check:
         self,
         invariant: str,
         text: str,
-        of: Mark | Run | Range | Claimed | None = None,
+        of: Mark | Run | Range | Claimed | Settled | None = None,
         *,
         schedule: str = "",
         worker: str = "",
@@ -186,8 +193,8 @@ class _Check:
         if of is not None:
             schedule = schedule or of.schedule
             slot = slot or (of.first if isinstance(of, Range) else of.slot)
-            worker = worker or ("" if isinstance(of, Claimed) else of.worker)
-            run = "" if isinstance(of, Range) else of.run
+            worker = worker or ("" if isinstance(of, Claimed | Settled) else of.worker)
+            run = of.run
         self.found.violations.append(Violation(invariant, text, schedule, worker, slot, run))
 
     # -- what is looked up ------------------------------------------------------------------------
@@ -290,7 +297,7 @@ class _Check:
                 lines[run.schedule, run.worker][run.slot].append(run)
         for one in self.history.ranges:
             definition = self.definitions.get(one.schedule)
-            if definition is None:
+            if definition is None or one.run:
                 continue
             slots = Interval(one.first - 1, one.last).slots(definition.period)
             if len(slots) != one.count:
@@ -300,10 +307,11 @@ class _Check:
                 lines[one.schedule, one.worker][slot].append(one)
         for worker, by_uid in self.intervals.items():
             for uid, found in by_uid.items():
-                if uid in self.by_uid:
+                if uid in self.by_uid and not self.by_uid[uid].after:
                     definition = self.by_uid[uid]
                     for interval in found:
                         self._tiles(definition, worker, interval, lines[definition.name, worker])
+        self._follow_ups_have_theirs()
         for marks in self.begins.values():
             mark = marks[0]
             run_ = self.runs.get(mark.run)
@@ -317,6 +325,33 @@ class _Check:
             self.broken(
                 "I2", f"only {self.found.occurrences} planned starts, {self.frame.asked} were asked"
             )
+
+    def _follow_ups_have_theirs(self) -> None:
+        """Each run that ended for good on its worker has its follow-ups, one line each."""
+        settled = Counter(one.run for one in self.history.ranges if one.run)
+        for journal in self.history.journals:
+            in_force: dict[str, int] = {}
+            slots: dict[str, tuple[str, int]] = {}
+            for record in journal.told:
+                if isinstance(record, Applied):
+                    in_force = record.since
+                elif isinstance(record, Claimed):
+                    slots[record.run] = record.schedule, record.slot
+                elif isinstance(record, Ended) and record.final and record.run in slots:
+                    schedule, slot = slots[record.run]
+                    for one in self.history.definitions:
+                        if one.after == schedule and one.uid in in_force:
+                            run = follow_up(one.uid, journal.uid, slot, record.run)
+                            lines = settled[run] + (run in self.runs)
+                            if lines != 1:
+                                self.found.lost += not lines
+                                self.broken(
+                                    "I2",
+                                    f"what follows {record.run} has {lines} lines",
+                                    schedule=one.name,
+                                    worker=journal.worker,
+                                    slot=slot,
+                                )
 
     def _tiles(
         self,
@@ -354,9 +389,7 @@ class _Check:
         if line.verdict == "skipped" and "paused" in line.reason:
             explained = paused
         elif line.verdict == "skipped" and "overlap" in line.reason:
-            explained = self._was_alive(line, slot, definition) or self.touched(
-                line.worker, slot, slot + SECOND
-            )
+            explained = self._was_alive(line, slot, definition)
         elif line.verdict == "skipped" and "disabled" in line.reason:
             explained = True  # its interval ends where it was removed: only what had waited is so
         else:
@@ -390,6 +423,8 @@ class _Check:
                 continue
             key = (run.run, run.attempt)
             begun, ended = self.begins.get(key), self.ends.get(key)
+            if run.verdict in {"failed", "timed_out"}:
+                self._was_tried_enough(run, definition)
             if run.verdict is None:
                 self.broken("I11", "its end is not in the database", run)
             elif run.verdict == "interrupted":
@@ -401,12 +436,23 @@ class _Check:
                 self.broken("I2", f"{run.verdict}, yet it never began", run)
             elif run.verdict in {"ok", "failed"}:
                 self._as_the_command_did(run, definition, ended)
+            elif run.verdict == "timed_out":
+                does = self.behaviour(run, definition)
+                if definition.timeout_ms is None or does.sleep_ms < definition.timeout_ms - 500:
+                    self.broken("I3", "timed out, and it would not have taken so long", run)
+            elif definition.overlap != "replace":
+                self.broken("I3", "cancelled, and nobody had asked", run)
         kills = sum(
             self._alive_at(fault) for fault in self.history.faults if fault.kind in INTERRUPTS
         )
         if self.found.interrupted > kills:
             text = f"{self.found.interrupted} interrupted, {kills} were alive at a kill"
             self.broken("I3", text)
+
+    def _was_tried_enough(self, run: Run, definition: Definition) -> None:
+        """What failed is tried again; not where its schedule was removed, as all are at the end."""
+        if run.attempt <= definition.retries and (run.ended_at or 0) < self.frame.ended - TAIL_US:
+            self.broken("I3", f"{run.verdict} after attempt {run.attempt}, and not retried", run)
 
     def _interrupted(self, run: Run, begun: list[Mark] | None) -> None:
         self.found.interrupted += 1
@@ -488,7 +534,7 @@ class _Check:
             run is not None
             and run.kind == "calendar"
             and definition is not None
-            and definition.overlap != "queue"
+            and definition.overlap not in {"queue", "replace"}
         )
 
     # -- I6 ---------------------------------------------------------------------------------------
@@ -497,16 +543,27 @@ class _Check:
         chunks: dict[tuple[str, int], list[Chunk]] = defaultdict(list)
         for chunk in self.history.chunks:
             chunks[chunk.run, chunk.attempt].append(chunk)
+        verdicts = {
+            (record.run, record.attempt): record.verdict
+            for journal in self.history.journals
+            for record in journal.told
+            if isinstance(record, Ended)
+        }
         for run in self.history.runs:
             definition = self.definitions.get(run.schedule)
             if definition is None or run.verdict is None or run.verdict in DID_NOT_RUN:
                 continue
             if not run.complete:
                 self.broken("I11", "its output is not complete", run)
-            mine = sorted(chunks.get((run.run, run.attempt), ()), key=lambda one: one.number)
-            self._output(run, self.behaviour(run, definition), mine)
+            for attempt in range(1, run.attempt + 1):
+                mine = sorted(chunks.get((run.run, attempt), ()), key=lambda one: one.number)
+                tried = run
+                if attempt < run.attempt:
+                    verdict = verdicts.get((run.run, attempt), "interrupted")
+                    tried = msgspec.structs.replace(run, attempt=attempt, verdict=verdict)
+                self._output(tried, self.behaviour(tried, definition), mine, attempt == run.attempt)
 
-    def _output(self, run: Run, does: Behaviour, chunks: list[Chunk]) -> None:
+    def _output(self, run: Run, does: Behaviour, chunks: list[Chunk], is_last: bool) -> None:
         streams = {1: b"", 2: b""}
         markers = 0
         position = 0
@@ -535,7 +592,7 @@ class _Check:
             ):
                 self.broken("I6", "output is missing, and no disk was full", run)
             return
-        if run.verdict in {"ok", "failed"}:
+        if is_last and run.verdict in {"ok", "failed"}:
             told = (run.bytes_out, run.bytes_err)
             if told != (len(streams[1]), len(streams[2])):
                 text = f"{told} bytes are told, {len(streams[1]), len(streams[2])} are there"
@@ -626,8 +683,10 @@ class _Check:
 
     def acknowledged_is_stored(self) -> None:
         ranges = defaultdict(list)
+        settled = {one.run for one in self.history.ranges}
         for one in self.history.ranges:
-            ranges[one.worker, one.schedule].append(one)
+            if not one.run:
+                ranges[one.worker, one.schedule].append(one)
         for journal in self.history.journals:
             for record in journal.told:
                 match record:
@@ -640,6 +699,9 @@ class _Check:
                             )  # fmt: skip
                     case Ended():
                         self._end_is_stored(record, journal.worker)
+                    case Settled():
+                        if record.run not in settled:
+                            self.broken("I8", "its verdict is not stored", record)
                     case Decided():
                         self._range_is_stored(
                             record, journal, ranges[journal.worker, record.schedule]
@@ -730,6 +792,19 @@ def span(fault: Fault) -> tuple[int, int]:
     if fault.kind is FaultKind.HOST_STALL:
         return fault.began - SECOND, fault.ended + SECOND
     return fault.began - SECOND, fault.ended + RECOVERY_US
+
+
+def follow_up(uid: str, worker_uid: str, slot: int, parent: str) -> str:
+    """The id of what follows a run (DESIGN section 4)."""
+    return uuid_text(
+        occurrence_id(
+            Kind.FOLLOW,
+            bytes.fromhex(uid),
+            bytes.fromhex(worker_uid),
+            slot,
+            UUID(parent).bytes,
+        )
+    )
 
 
 def _slots(one: Range | Decided, period: int) -> range:

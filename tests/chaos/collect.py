@@ -26,6 +26,7 @@ from tests.chaos.history import (
     Mark,
     Range,
     Run,
+    Settled,
     Told,
 )
 
@@ -98,11 +99,22 @@ def state_records(file: Path) -> list[record.Record]:
     return [one for one in decoded if not isinstance(one, Unknown)]
 
 
+def worker_uid(file: Path) -> str:
+    """Whose journal it is. Raises `sqlite3.Error`."""
+    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)
+    try:
+        (uid,) = connection.execute("SELECT worker_uid FROM meta").fetchone()
+    finally:
+        connection.close()
+    return bytes(uid).hex()
+
+
 def journal(worker: str, file: Path) -> Journal:
     """A worker's journal. Raises `sqlite3.Error`."""
     found, opened = lanes(file)
     return Journal(
         worker=worker,
+        uid=worker_uid(file),
         told=told(state_records(file)),
         state_last=found[Lane.STATE][0],
         state_acknowledged=found[Lane.STATE][1],
@@ -146,7 +158,16 @@ def told(records: list[record.Record]) -> list[Told]:
                         final=one.final,
                     )
                 )
-            case record.Decided() if one.run_id is None:
+            case record.Decided() if one.run_id is not None:
+                found.append(
+                    Settled(
+                        run=uuid_text(one.run_id),
+                        schedule=one.schedule,
+                        slot=one.first_slot,
+                        verdict=Verdict(one.verdict).word,
+                    )
+                )
+            case record.Decided():
                 found.append(
                     Decided(
                         schedule=one.schedule,
@@ -222,7 +243,7 @@ def _last_steps(database: Database) -> Mapping[tuple[str, int], tuple[str | None
 def ranges(database: Database) -> list[Range]:
     """All slots that did not run. Raises `OSError`."""
     rows = database.rows(
-        "schedule, worker, first_slot, last_slot, count, verdict, reason, decided_at",
+        "schedule, worker, first_slot, last_slot, count, verdict, reason, decided_at, hex(run_id)",
         "slot_range ORDER BY id",
     )
     return [
@@ -235,6 +256,7 @@ def ranges(database: Database) -> list[Range]:
             verdict=_verdict(row[5]),
             reason=row[6] or "",
             decided_at=_int(row[7]),
+            run=_uuid(row[8]) if (row[8] or "").strip("0") else "",
         )
         for row in rows
     ]

@@ -86,13 +86,17 @@ class Fault(Fact, frozen=True, tag="fault"):
 
 
 class Definition(Fact, frozen=True, tag="definition"):
-    """A schedule as it was planned: due each `period`; its command sleeps up to `longest_ms`."""
+    """A schedule as it was planned: due each `period`, or when a run of `after` has ended; its
+    command sleeps up to `longest_ms`, and is stopped after `timeout_ms`."""
 
     name: str
     uid: str
     period: int
     longest_ms: int
     overlap: str = "skip"
+    retries: int = 0
+    timeout_ms: int | None = None
+    after: str = ""
 
 
 class Applied(Fact, frozen=True, tag="applied"):
@@ -139,13 +143,23 @@ class Decided(Fact, frozen=True, tag="decided"):
     verdict: str
 
 
-Told: TypeAlias = Applied | ClockBack | Claimed | Ended | Decided
+class Settled(Fact, frozen=True, tag="settled"):
+    """From a worker's journal: a verdict for one start that did not run: a follow-up, an order."""
+
+    run: str
+    schedule: str
+    slot: int
+    verdict: str
+
+
+Told: TypeAlias = Applied | ClockBack | Claimed | Ended | Decided | Settled
 
 
 class Journal(Fact, frozen=True, tag="journal"):
     """A worker's journal at the end: all state records that it still holds, in order."""
 
     worker: str
+    uid: str
     told: list[Told]
     state_last: int
     state_acknowledged: int
@@ -176,7 +190,7 @@ class Run(Fact, frozen=True, tag="run"):
 
 
 class Range(Fact, frozen=True, tag="range"):
-    """A row of the server's database: slots that did not run."""
+    """A row of the server's database: slots that did not run, or one start that is no slot's."""
 
     schedule: str
     worker: str
@@ -186,6 +200,7 @@ class Range(Fact, frozen=True, tag="range"):
     verdict: str
     reason: str
     decided_at: int
+    run: str = ""
 
 
 class Chunk(Fact, frozen=True, tag="chunk"):

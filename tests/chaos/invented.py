@@ -82,6 +82,7 @@ def clean() -> History:
         journals.append(
             Journal(
                 worker=worker,
+                uid=worker.encode().ljust(16, b".").hex(),
                 told=told,
                 state_last=100,
                 state_acknowledged=100,

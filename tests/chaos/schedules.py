@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from typing import Final
 
 from libbarto.identity import schedule_uid
@@ -15,13 +16,15 @@ SECOND: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A schedule: due each `period` seconds; its commands sleep up to `longest_ms`."""
+    """A schedule: due each `period` seconds, or after each run of another; its commands sleep up
+    to `longest_ms`."""
 
     name: str
     workers: str
     period: int
     longest_ms: int
     policies: dict[str, object] = field(default_factory=dict)
+    timeout: int | None = None
     enabled: bool = True
     version: int = 0
 
@@ -29,13 +32,16 @@ class Planned:
         """Its table; `command` is what it runs, but for the last argument."""
         keys: dict[str, object] = {
             "name": self.name,
-            "workers": self.workers,
-            "timezone": "UTC",
-            "on_calendar": "*:*:*" if self.period == 1 else f"*:*:0/{self.period}",
             "cmds": [" ".join(["exec", *command, str(self.longest_ms)])],
             "env": {"CHAOS_VERSION": str(self.version)},
             **self.policies,
         }
+        if "after" not in self.policies:
+            keys["workers"] = self.workers
+            keys["timezone"] = "UTC"
+            keys["on_calendar"] = "*:*:*" if self.period == 1 else f"*:*:0/{self.period}"
+        if self.timeout is not None:
+            keys |= {"timeout": f"{self.timeout}s", "kill_after": "1s"}
         if not self.enabled:
             keys["enabled"] = False
         return "\n".join(
@@ -50,15 +56,21 @@ class Planned:
             period=self.period * SECOND,
             longest_ms=self.longest_ms,
             overlap=str(self.policies.get("overlap", "skip")),
+            retries=int(str(self.policies.get("retries", 0))),
+            timeout_ms=None if self.timeout is None else self.timeout * 1000,
+            after=str(self.policies.get("after", "")),
         )
 
 
 TICK: Final = Planned("tick", "*", 1, 500)
-WORK: Final = Planned("work", "*", 1, 500)
-SPARE: Final = Planned("spare", "w0*", 2, 900)
+WORK: Final = Planned("work", "*", 1, 3000, {"overlap": "allow"})
+SPARE: Final = Planned("spare", "w0*", 2, 2500, {"overlap": "queue"})
 """The one that is removed, disabled and paused."""
+SWAP: Final = Planned("swap", "w1*", 2, 3000, {"overlap": "replace"})
+AGAIN: Final = Planned("again", "*", 5, 2500, {"retries": 2, "retry_delay": "1s"}, timeout=2)
+THEN: Final = Planned("then", "", 1, 300, {"after": "again", "when": "always", "overlap": "allow"})
 
-ALL: Final = (TICK, WORK, SPARE)
+ALL: Final = (TICK, WORK, SPARE, SWAP, AGAIN, THEN)
 
 
 class Book:
@@ -83,8 +95,7 @@ class Book:
         ]
 
     def rate(self, workers: Sequence[str]) -> float:
-        """Planned starts a second."""
-        few = sum(name.startswith("w0") for name in workers)
+        """Planned starts a second, follow-ups not counted."""
         return sum(
-            (len(workers) if one.workers == "*" else few) / one.period for one in self.planned
+            sum(fnmatch(name, one.workers) for name in workers) / one.period for one in self.planned
         )
