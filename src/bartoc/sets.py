@@ -53,7 +53,6 @@ def apply(pending: NewSet, draft: Draft) -> None:
     if pending.generation <= books.generation:
         return
     old = books.timetables
-    applied_at = 0 if books.current is None else books.current.applied_at
     try:
         unreadable = go_by(pending.body, books)
     except CodecError as error:
@@ -63,11 +62,6 @@ def apply(pending: NewSet, draft: Draft) -> None:
         before = old.get(uid)
         if before is None or timing_text(before.spec) != timing_text(timetable.spec):
             _begins(timetable.spec, draft)
-        else:
-            if uid not in books.cursors:
-                draft.cursor(uid, now)
-            if uid not in books.since:
-                draft.since(uid, applied_at)
         if deciding.is_paused(timetable.spec, now):
             waiting.paused(uid, deciding.paused(timetable.spec.pause_reason), draft)
     for uid in old.keys() - books.timetables.keys():
@@ -82,6 +76,22 @@ def apply(pending: NewSet, draft: Draft) -> None:
         version=pending.generation,
         schedules=len(books.timetables),
     )
+
+
+def settle(draft: Draft) -> None:
+    """Where the journal does not say from when schedules of the set in force count (it was damaged,
+    is of an earlier release, or this program can read more than the one before): from this tick, or
+    from when the set was taken on; and that is told."""
+    books = draft.books
+    unknown = [uid for uid in books.timetables if uid not in books.since]
+    if not unknown or books.current is None:
+        return
+    for uid in unknown:
+        if uid in books.cursors:
+            draft.since(uid, min(books.current.applied_at, books.cursors[uid]))
+        else:
+            _begins(books.timetables[uid].spec, draft)
+    _tell(books.current.generation, draft)
 
 
 def _begins(spec: Schedule, draft: Draft) -> None:

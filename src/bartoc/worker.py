@@ -52,6 +52,7 @@ from bartoc.events import (
 )
 from bartoc.journal import JournalState, Transaction
 from bartoc.runner import AttemptEnded, NotStarted, OutputRead, StepEnded, StepStarted
+from bartoc.runner import Event as RunnerEvent
 from bartoc.starting import Host, Start, rfc3339
 from libbarto.errors import CodecError
 from libbarto.identity import Kind
@@ -205,7 +206,7 @@ class Worker:
             case _:
                 return self._drafted(event, now)
 
-    def _drafted(self, event: WorkerInput, now: Now) -> list[Effect]:
+    def _drafted(self, event: HeldBack | Asked | Cancelled | RunnerEvent, now: Now) -> list[Effect]:
         """Events that lead to one transaction and to nothing else."""
         draft = Draft(self.books, now)
         effects: list[Effect] = []
@@ -224,7 +225,7 @@ class Worker:
                 running.not_started(event, draft)
             case Asked():
                 orders.asked(event, draft)
-            case Cancelled():
+            case _:
                 effects = orders.cancelled(event, draft)
         return [*effects, *draft.effects()]
 
@@ -297,6 +298,7 @@ class Worker:
         return [*effects, *draft.effects()]
 
     def _decide_all(self, draft: Draft) -> None:
+        sets.settle(draft)
         waiting.give_up_late(draft)
         waiting.begin_due(draft, catch_up=False)
         for timetable in self.books.timetables.values():

@@ -85,6 +85,7 @@ def new_set(generation: int, *schedules: Schedule) -> NewSet:
 
 def state(**more: object) -> JournalState:
     lanes = {lane: LaneFacts() for lane in Lane}
+    more.setdefault("since", dict.fromkeys(more.get("cursors", ()), T0))  # type: ignore[call-overload]
     return replace(JournalState(UID, b"s" * 16, lanes=lanes), **more)  # type: ignore[arg-type]
 
 
@@ -375,6 +376,32 @@ def test_a_set_that_is_not_newer_is_passed_over() -> None:
     shell.handle(new_set(1), 30)
     assert shell.worker.timetables
     assert shell.transactions == []
+
+
+def test_a_stored_set_that_cannot_be_read_is_said() -> None:
+    shell = Shell(state(current_set=StoredSet(1, b"h", b"\xff", T0)))
+    assert [e.message for e in shell.effects if isinstance(e, Note)] == [
+        "a set of schedules cannot be read"
+    ]
+
+
+def test_from_when_slots_count_is_told_where_the_journal_does_not_know() -> None:
+    known, unknown = schedule("known"), schedule("unknown")
+    shell = Shell(
+        state(current_set=stored(known, unknown), cursors={known.uid: T0 + MINUTE}, since={})
+    )
+    shell.handle(Tick(), 70)
+    (applied,) = shell.of(SetApplied)
+    assert isinstance(applied, SetApplied)
+    assert applied.generation == 1
+    assert dict(zip(applied.schedules, applied.since, strict=True)) == {
+        known.uid: T0,
+        unknown.uid: T0 + 70 * SECOND,
+    }
+    assert [len(one) for one in applied.timings] == [16, 16]
+    shell.handle(Tick(), 120)
+    assert len(shell.of(SetApplied)) == 1
+    assert len(shell.spawned()) == 2
 
 
 def test_a_set_that_comes_before_the_runner_is_open_waits() -> None:
@@ -699,5 +726,7 @@ def test_a_set_of_very_many_schedules_is_reported_in_records_that_fit() -> None:
     many = [schedule(f"s{number}", "2001-01-01") for number in range(4500)]
     encoded = SCHEDULE_SET.encode(ScheduleSet(schedules=many))
     shell.handle(NewSet(1, b"h", encoded), 1)
-    told = [r.schedules for r in shell.of(SetApplied) if isinstance(r, SetApplied)]
-    assert sum(map(len, told)) == 4500
+    told = [r for r in shell.of(SetApplied) if isinstance(r, SetApplied)]
+    assert sum(len(one.schedules) for one in told) == 4500
+    assert sum(len(one.since) for one in told) == 4500
+    assert max(len(STATE_RECORD.encode(one)) for one in told) < 60_000

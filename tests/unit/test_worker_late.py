@@ -203,7 +203,7 @@ def test_what_waits_does_not_start_without_a_server_for_too_long() -> None:
     bench = Bench(schedule(missed="all"))
     bench.tick(100)
     bench.worker.books.contact = T0 - 8 * DAY
-    assert bench.run_to(115) == []
+    assert bench.run_to(179) == []
     assert bench.waiting() == [("catch_up", 60, 1)]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bartoc.events import Cancel, Commit, Committed, Opened, Spawn, Tick
+import pytest
+
+from bartoc.events import Cancel, Commit, Committed, HeldBack, Opened, Spawn, Tick
 from bartoc.journal import merged
 from bartoc.overlap import FULL, NEWER_RUNNING, NEWER_WAITS, STILL_RUNNING
 from bartoc.runner import AttemptEnded, Known, RunState
@@ -155,6 +157,48 @@ def test_a_claim_that_was_there_already_replaces_nothing() -> None:
     assert not any(isinstance(effect, Cancel | Spawn) for effect in effects)
     run = bench.worker.runs[old.order.run_id, 1]
     assert run.stopped == ""
+
+
+def test_a_claim_that_was_there_already_leaves_a_cancelled_run_cancelled() -> None:
+    bench = Bench(schedule(overlap="replace"))
+    (old,) = bench.tick(60)
+    bench.cancel(old.order.run_id, "enough")
+    bench.at = 120
+    (commit,) = bench.worker.handle(Tick(), bench.now)
+    assert isinstance(commit, Commit)
+    bench.worker.handle(Committed(commit, frozenset()), bench.now)
+    assert bench.worker.runs[old.order.run_id, 1].stopped == "cancelled: enough"
+
+
+def test_nothing_is_spawned_but_in_answer_to_its_claim() -> None:
+    bench = Bench(schedule())
+    bench.at = 60
+    (commit,) = bench.worker.handle(Tick(), bench.now)
+    assert isinstance(commit, Commit)
+    (order,) = commit.spawns
+    with pytest.raises(ValueError, match="committed claim"):
+        Spawn.of(Committed(commit, frozenset()), (order.run_id, 1))
+    made = Committed(commit, frozenset({(order.run_id, 1)}))
+    assert Spawn.of(made, (order.run_id, 1)).order == order
+
+
+def test_an_old_run_that_is_not_taken_up_yet_is_stopped_when_it_is() -> None:
+    bench = Bench(schedule(overlap="replace"))
+    (old,) = bench.tick(60)
+    key = (old.order.run_id, 1)
+    bench.worker.handle(Opened((Known(*key, RunState.RUNNING, 0),)), bench.now)
+    assert bench.tick(120) == []
+    bench.handle(HeldBack(*key, ()))
+    assert bench.cancels == [key]
+    assert slots(bench.end(None, key, cancelled=True)) == [120]
+
+
+def test_an_older_order_misses_nothing_that_is_to_be_caught_up_after_it() -> None:
+    spec = schedule(overlap="allow")
+    bench = Bench(spec)
+    bench.tick(100)
+    bench.offer(spec, slot=T0 + 30 * SECOND)
+    assert bench.waiting() == [("catch_up", 60, 1)]
 
 
 def test_an_old_run_that_ended_before_the_claim_was_committed_holds_nothing_up() -> None:
