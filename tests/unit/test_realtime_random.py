@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Hashable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libbarto.identity import netstrings
 from libbarto.realtime import Realtime
+from libbarto.realtime.units import Random
 
 GOLDEN = Path(__file__).parents[1] / "vectors" / "random.jsonl"
 BASE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -103,13 +106,63 @@ def test_unbound_r_does_not_elapse() -> None:
         Realtime.parse("2:R").elapse_after(0)
 
 
-def test_100_000_workers_spread_evenly() -> None:
-    calendar, count = Realtime.parse("2:R"), 100_000
-    minutes = Counter(
-        calendar.bind(b"16:schedule-backup,,%d:%d," % (len(str(n)), n)).parts.minute
-        for n in range(count)
-    )
-    assert len(minutes) == 60
-    expected = count / 60
-    chi_squared = sum((seen - expected) ** 2 / expected for seen in minutes.values())
-    assert chi_squared < 98.3  # 59 degrees of freedom: beyond this in one of a thousand
+WORKERS = 100_000
+
+
+def drawn(text: str) -> list[tuple[int, ...]]:
+    """What each field with `R` begins with, for every worker of one schedule."""
+    calendar = Realtime.parse(text)
+    places = [n for n, field in enumerate(calendar.parts.fields) if isinstance(field, Random)]
+    found = []
+    for number in range(WORKERS):
+        fields = calendar.bind(netstrings(b"the schedule's", b"%d" % number)).parts.fields
+        found.append(tuple([fields[place][0][0] for place in places]))  # type: ignore[index]
+    return found
+
+
+def evenly(values: Iterable[Hashable], choices: int) -> bool:
+    """Whether values are as even as chance makes them: a chi-squared test against all alike.
+
+    It fails what chance makes in one of a thousand (Wilson and Hilferty's approximation).
+    """
+    counts = Counter(values)
+    expected = WORKERS / choices
+    seen = sum((count - expected) ** 2 for count in counts.values()) / expected
+    seen += (choices - len(counts)) * expected
+    spread = 2 / (9 * (choices - 1))
+    return len(counts) <= choices and seen < (choices - 1) * (1 - spread + 3.09 * spread**0.5) ** 3
+
+
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [
+        ("*-R-R R:R:R", (12, 28, 24, 60, 60)),
+        ("*-R(3..11)-R(1..31) R(8..17):R(5..24):R(0..1)", (9, 31, 10, 20, 2)),
+        ("*-R/3-R/7 R/6:R/15:R/20", (3, 7, 6, 15, 20)),
+    ],
+)
+def test_100_000_workers_spread_evenly_and_each_field_by_itself(
+    text: str, choices: tuple[int, ...]
+) -> None:
+    found = drawn(text)
+    for place, of_field in enumerate(choices):
+        assert evenly([draws[place] for draws in found], of_field), place
+        for other, of_other in list(enumerate(choices))[:place]:
+            pairs = [(draws[place], draws[other]) for draws in found]
+            assert evenly(pairs, of_field * of_other), (place, other)
+
+
+def test_schedules_of_one_worker_spread_evenly_too() -> None:
+    calendar = Realtime.parse("2:R")
+    minutes = [
+        calendar.bind(netstrings(b"%d" % number, b"the worker's")).parts.minute
+        for number in range(WORKERS)
+    ]
+    assert evenly(minutes, 60)
+
+
+def test_what_is_uneven_is_seen() -> None:
+    assert evenly([number % 60 for number in range(WORKERS)], 60)
+    assert not evenly([number % 59 for number in range(WORKERS)], 60)
+    assert not evenly([min(number % 60, 58) for number in range(WORKERS)], 60)
+    assert not evenly([number % 61 for number in range(WORKERS)], 60)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from typing import Final
 
 from libbarto.errors import CalendarError
 from libbarto.realtime import changes, stepping, zones
@@ -19,6 +20,8 @@ from libbarto.realtime.search import DAY_US, Search
 from libbarto.realtime.stepping import IntStep, Step, datetime_step, instant_of, int_step
 from libbarto.realtime.units import DAY, DAY_FROM_END, UNITS, Field, Item, Random, Unit
 from libbarto.realtime.zones import Zone
+
+_UNITS_FROM_END: Final = tuple(DAY_FROM_END if unit is DAY else unit for unit in UNITS)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,6 +41,7 @@ class Realtime:
 
     # What the first question makes and later ones reuse. Each is set whole, so that threads can
     # at worst make it twice.
+    _text: bytes | None = field(default=None, init=False, compare=False)
     _search: Search | None = field(default=None, init=False, compare=False)
     _steps: dict[str, Step] = field(default_factory=dict, init=False, compare=False)
     _int_steps: dict[str, IntStep] = field(default_factory=dict, init=False, compare=False)
@@ -87,16 +91,17 @@ class Realtime:
         """
         if not self.has_random:
             return self
-        text = str(self).encode()
-        parts = self.parts
-        day_unit = DAY_FROM_END if parts.from_end else DAY
-        year, month, day, hour, minute, second = (
-            _drawn(value, day_unit if unit is DAY else unit, seed, text)
-            for unit, value in zip(UNITS, parts.fields, strict=True)
-        )
-        return Realtime(
-            parts._replace(year=year, month=month, day=day, hour=hour, minute=minute, second=second)
-        )
+        text = self._text
+        if text is None:
+            text = str(self).encode()
+            object.__setattr__(self, "_text", text)
+        weekdays, *_, from_end, zone = self.parts
+        units = _UNITS_FROM_END if from_end else UNITS
+        year, month, day, hour, minute, second = [
+            _drawn(value, unit, seed, text) if isinstance(value, Random) else value
+            for value, unit in zip(self.parts.fields, units, strict=True)
+        ]
+        return Realtime(Parts(weekdays, year, month, day, hour, minute, second, from_end, zone))
 
     def elapse_after(
         self, instant: int, tz: str = "UTC", *, dst_gap: str = "skip", dst_repeat: str = "once"
@@ -200,10 +205,8 @@ class Realtime:
         return Realtime, (self.parts,)  # steps are functions, made anew where they are needed
 
 
-def _drawn(value: Field, unit: Unit, seed: bytes, text: bytes) -> Field:
+def _drawn(value: Random, unit: Unit, seed: bytes, text: bytes) -> Field:
     """A field with `R` drawn, for the calendar whose normalised form is `text`."""
-    if not isinstance(value, Random):
-        return value
     low, high, _ = value
     return drawn_as(value, unit, low + draw(seed, text, unit.name, high - low + 1))
 
