@@ -421,6 +421,33 @@ def calendar(
     raise typer.Exit(answer(wanted, output or said.output or Format.TABLE, utc or said.utc))
 
 
+# -- what is to change ----------------------------------------------------------------------------
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A bartos.toml; schedules.d beside it is read too."),
+    ],
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Show what a changed bartos.toml would do to what is in force: what it adds, changes and
+    removes, where, when, and what was probably not meant. Ends with 6 where it would change
+    anything, with 2 where it is faulty.
+
+    Example: barto-cli plan /etc/barto/bartos.toml
+    """
+    from barto_cli.commands import plan as planning
+
+    code = 0  # where whoever read it has gone
+    with given_by(context, output, utc) as given:
+        code = planning.plan(given, file)
+    raise typer.Exit(code)
+
+
 # -- workers --------------------------------------------------------------------------------------
 
 

@@ -179,23 +179,46 @@ class Client:
         Raises `Failure`.
         """
         with self.open(path, query) as body:
-            data = b"".join(body.pieces)
+            return self._json(body)
+
+    def post(self, path: str, said: object) -> Any:
+        """The JSON that `path` answers, where `said` (sent as JSON) is put to it.
+
+        Raises `Failure`.
+        """
+        with self.open(path, body=json.dumps(said).encode()) as body:
+            return self._json(body)
+
+    def _json(self, body: Body) -> Any:
         try:
-            return json.loads(data)
+            return json.loads(b"".join(body.pieces))
         except ValueError as error:
             raise Failure(
                 UNREACHABLE, f"what answers at {self.place} is no bartos: {error}"
             ) from error
 
     @contextlib.contextmanager
-    def open(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[Body]:
-        """The body at `path`, to be read as it comes. Raises `Failure`, also while it is read."""
+    def open(
+        self,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        *,
+        body: bytes | None = None,
+    ) -> Iterator[Body]:
+        """The body at `path`, to be read as it comes. Raises `Failure`, also while it is read.
+
+        With a `body` (JSON) it is put to it (POST).
+        """
         given = {key: value for key, value in (query or {}).items() if value is not None}
         url = f"{path}?{urlencode(given, doseq=True)}" if given else path
         try:
             if self._http is None:
                 self._http = self._connect()
-            self._http.request("GET", url, headers=self._headers())
+            if body is None:
+                self._http.request("GET", url, headers=self._headers())
+            else:
+                headers = {**self._headers(), "Content-Type": "application/json"}
+                self._http.request("POST", url, body=body, headers=headers)
             response = self._http.getresponse()
             if response.status != HTTPStatus.OK:
                 raise self._refused(response.status, response.read(READ))

@@ -24,6 +24,7 @@ from bartos.schedules import Loaded as Schedules
 from libbarto import toml_lines
 from libbarto.config import (
     COMMON_OF_1X,
+    PREFIXES,
     Common,
     FilePath,
     Loaded,
@@ -36,7 +37,19 @@ from libbarto.config import (
 )
 from libbarto.errors import ConfigError
 from libbarto.places import DEFAULT_PORT, places
-from libbarto.settings import Duration, Fault, InvalidConfig, Keys, Port, Schema, Size
+from libbarto.settings import (
+    Duration,
+    Fault,
+    InvalidConfig,
+    Keys,
+    Port,
+    Schema,
+    Size,
+    build,
+    merge,
+    read_environment,
+    read_table,
+)
 
 PROGRAM: Final = "bartos"
 
@@ -297,6 +310,41 @@ def _mentions(value: object, key: str) -> bool:
     return isinstance(value, list) and any(_mentions(item, key) for item in value)
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What the texts of a configuration say: every schedule, or what is wrong with them."""
+
+    schedules: Schedules
+    faults: tuple[Fault, ...]
+    zone_given: bool
+    """Whether anybody wrote a time zone."""
+
+
+def read_texts(
+    files: Sequence[tuple[str, str]], *, environment: Mapping[str, str] | None = None
+) -> Texts:
+    """Read a configuration that is not (yet) where it counts: names for messages, and texts.
+
+    The first is read as bartos.toml, with the settings in it, the others as those of schedules.d.
+    """
+    documents, faults = _documents(files)
+    from_file = read_table(SCHEMA, documents[0].data, documents[0])
+    variables = os.environ if environment is None else environment
+    from_environment = read_environment(
+        SCHEMA, variables, PREFIXES[PROGRAM], shared_keys=Common.SHARED
+    )
+    values = merge(from_file.values, from_environment.values)
+    built = build(Settings, values)
+    timezone = None if built.settings is None else built.settings.timezone
+    schedules = read_schedules(documents, timezone=timezone)
+    return Texts(
+        schedules,
+        tuple(dict.fromkeys((*faults, *from_file.faults, *built.faults, *schedules.faults))),
+        ("timezone",) in values
+        or any(_mentions(document.data, "timezone") for document in documents),
+    )
+
+
 def main_file(path: Path | None, environment: Mapping[str, str] | None = None) -> Path:
     """The bartos.toml that is meant: the one the user named, else the one of this host."""
     if path is not None:
@@ -324,11 +372,16 @@ def read_documents(paths: Sequence[Path]) -> tuple[list[toml_lines.Document], li
 
     The first stays the first, if only as an empty document: its defaults count for the others.
     """
+    return _documents([(shown_path(path), read_text(path) or "") for path in paths])
+
+
+def _documents(
+    files: Sequence[tuple[str, str]],
+) -> tuple[list[toml_lines.Document], list[Fault]]:
     documents, faults = [], []
-    for path in paths:
-        name = shown_path(path)
+    for name, text in files:
         try:
-            documents.append(toml_lines.read(name, read_text(path) or ""))
+            documents.append(toml_lines.read(name, text))
         except toml_lines.TomlError as error:
             faults.append(syntax_fault(error))
             documents.append(toml_lines.read(name, ""))

@@ -13,6 +13,7 @@ from typing import Final, TextIO
 
 from barto_cli import times
 from barto_cli.asked import OPTIONS, Wanted
+from barto_cli.files import beside, read_file, shown_path
 from barto_cli.render import Column, Format, Listing, Row, Screen, json_text, lines_of, many, plain
 from libbarto.errors import UserError
 from libbarto.identity import calendar_seed, schedule_uid
@@ -343,10 +344,10 @@ def check(main: Path, workers: int | None, to: Surroundings) -> int:
 
     documents: list[Document] = []
     rows: list[dict[str, object]] = []
-    for path in (main, *_beside(main)):
-        name = _shown_path(path)
+    for path in (main, *beside(main)):
+        name = shown_path(path)
         try:
-            documents.append(read(name, _text(path)))
+            documents.append(read(name, read_file(path)))
         except TomlError as error:
             documents.append(read(name, ""))
             rows.append(_finding("error", name, error.line, "", "", "toml", error.message, ""))
@@ -398,29 +399,3 @@ def _report(rows: Sequence[Row], schedules: int) -> Iterator[str]:
     kinds = [row["kind"] for row in rows]
     counts = [many(kinds.count(kind), kind) for kind in ("error", "doubt", "note")]
     yield f"{many(schedules, 'schedule')}: {', '.join(counts)}"
-
-
-def _beside(main: Path) -> list[Path]:
-    """The files of schedules.d, which are read with bartos.toml in order of name."""
-    directory = main.parent / "schedules.d"
-    if not directory.is_dir():
-        return []
-    files = [path for path in directory.iterdir() if path.suffix == ".toml" and path.is_file()]
-    return sorted(path for path in files if not path.name.startswith("."))
-
-
-def _shown_path(path: Path) -> str:
-    """A path as messages name it: from the current directory if it lies below it."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{_shown_path(path)}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{_shown_path(path)}: is not UTF-8") from error
