@@ -223,11 +223,18 @@ class _Check:
 
     @cached_property
     def alive(self) -> dict[tuple[str, str], list[tuple[int, int]]]:
-        """From when to when a run of a schedule went on, on a worker, by (schedule, worker)."""
+        """From when to when a run of a schedule went on, on a worker, by (schedule, worker): from
+        its first attempt's claim, since one that waits for a retry goes on as well."""
+        claimed: dict[str, int] = {}
+        for journal in self.history.journals:
+            for record in journal.told:
+                if isinstance(record, Claimed):
+                    claimed.setdefault(record.run, record.at)
         found: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for run in self.history.runs:
             until = self.frame.ended if run.ended_at is None else run.ended_at
-            found[run.schedule, run.worker].append((run.claimed_at, until))
+            since = claimed.get(run.run, run.claimed_at)
+            found[run.schedule, run.worker].append((since, until))
         return {key: sorted(spans) for key, spans in found.items()}
 
     def touching(

@@ -67,7 +67,8 @@ WORK: Final = Planned("work", "*", 1, 3000, {"overlap": "allow"})
 SPARE: Final = Planned("spare", "w0*", 2, 2500, {"overlap": "queue"})
 """The one that is removed, disabled and paused."""
 SWAP: Final = Planned("swap", "w1*", 2, 3000, {"overlap": "replace"})
-AGAIN: Final = Planned("again", "*", 5, 2500, {"retries": 2, "retry_delay": "1s"}, timeout=2)
+RETRIED: Final[dict[str, object]] = {"overlap": "allow", "retries": 2, "retry_delay": "1s"}
+AGAIN: Final = Planned("again", "*", 5, 2500, RETRIED, timeout=2)
 THEN: Final = Planned("then", "", 1, 300, {"after": "again", "when": "always", "overlap": "allow"})
 
 ALL: Final = (TICK, WORK, SPARE, SWAP, AGAIN, THEN)
