@@ -13,7 +13,7 @@ from typing import Final
 
 from libbarto.errors import CalendarError
 from libbarto.realtime import changes, stepping, zones
-from libbarto.realtime.changes import SYSTEMD
+from libbarto.realtime.changes import SYSTEMD, Passes
 from libbarto.realtime.drawing import draw
 from libbarto.realtime.grammar import Parts, format_parts, parse
 from libbarto.realtime.search import DAY_US, Search
@@ -118,22 +118,27 @@ class Realtime:
         Raises ValueError while `R` is not bound or for another policy; CalendarError for a zone
         that does not exist.
         """
-        try:
-            step = self._int_steps[tz]
-        except (KeyError, TypeError):
-            step = self._int_step(tz)
         if dst_repeat not in ("auto", "once"):
             raise ValueError(f"dst_repeat is 'auto' or 'once', not {dst_repeat!r}")
         if dst_gap not in ("next", "skip"):
             raise ValueError(f"dst_gap is 'next' or 'skip', not {dst_gap!r}")
+        passes = SYSTEMD if dst_repeat == "once" else None
+        return self.elapse_by(instant, tz, passes, dst_gap == "next")
+
+    def elapse_by(self, instant: int, tz: str, passes: Passes | None, gap_runs: bool) -> int | None:
+        """`elapse_after`, where the policies are known: `passes` of None stand for `auto`."""
+        try:
+            step = self._int_steps[tz]
+        except (KeyError, TypeError):
+            step = self._int_step(tz)
         reading = step(instant)
         if reading > stepping.NONE:
             return reading
         if reading == stepping.NONE:
             return None
-        passes = SYSTEMD if dst_repeat == "once" else changes.automatic(self.parts)
         search, zone = self._search_in(tz)
-        found = changes.after(search, zone, instant, passes, dst_gap == "next")
+        passes = passes or changes.automatic(self.parts)
+        found = changes.after(search, zone, instant, passes, gap_runs)
         return None if found is None else found[0] - zone.offsets[found[1]]
 
     def next_after(self, moment: datetime, tz: str = "UTC") -> datetime | None:

@@ -85,13 +85,9 @@ class Calendars:
         Arguments and errors are those of `Realtime.elapse_after`; but `once` means the first pass
         whatever `instant` is, so that what elapses does not depend on who asks.
         """
-        gap_runs = _gap_runs(dst_gap)
-        found = [
-            elapse[0] - zone.offsets[elapse[1]]
-            for search, zone, passes in self._members(tz, dst_repeat)
-            if (elapse := changes.after(search, zone, instant, passes, gap_runs)) is not None
-        ]
-        return min(found, default=None)
+        gap_runs, passes = _gap_runs(dst_gap), _passes(dst_repeat)
+        found = [member.elapse_by(instant, tz, passes, gap_runs) for member in self.members]
+        return min((at for at in found if at is not None), default=None)
 
     def elapse_before(
         self, instant: int, tz: str = "UTC", *, dst_gap: str = "skip", dst_repeat: str = "once"
@@ -150,11 +146,9 @@ class Calendars:
     # -- what is made once ------------------------------------------------------------------------
 
     def _members(self, tz: str, dst_repeat: str) -> Sequence[Member]:
-        if dst_repeat not in ("auto", "once"):
-            raise ValueError(f"dst_repeat is 'auto' or 'once', not {dst_repeat!r}")
-        once = dst_repeat == "once"
+        for_all = _passes(dst_repeat)
         return [
-            Member(search, home or zones.load(tz), FIRST if once else passes)
+            Member(search, home or zones.load(tz), for_all or passes)
             for search, passes, home in self._ready or self._prepare()
         ]
 
@@ -177,6 +171,13 @@ def _gap_runs(dst_gap: str) -> bool:
     if dst_gap not in ("next", "skip"):
         raise ValueError(f"dst_gap is 'next' or 'skip', not {dst_gap!r}")
     return dst_gap == "next"
+
+
+def _passes(dst_repeat: str) -> Passes | None:
+    """What a policy makes of readings that come twice, where it is the same for every calendar."""
+    if dst_repeat not in ("auto", "once"):
+        raise ValueError(f"dst_repeat is 'auto' or 'once', not {dst_repeat!r}")
+    return FIRST if dst_repeat == "once" else None
 
 
 def _since(moment: datetime) -> timedelta:
