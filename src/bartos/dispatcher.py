@@ -168,6 +168,8 @@ class Dispatcher:
     def __init__(self, state: DispatchState, now: Now) -> None:
         self._began = now
         self._definitions: dict[bytes, Definition] = {}
+        self.followed: frozenset[bytes] = frozenset()
+        """The schedules whose runs others follow where the server chooses."""
         self._floating = Floating(state.cursors, now.wall)
         self._pauses: dict[bytes, PauseRow] = {}
         self._restored_at = state.facts.get(RESTORED)
@@ -207,6 +209,11 @@ class Dispatcher:
         slot = self._floating.next_due(settled=self._settled(now))
         return 1.0 if slot is None else max(0.0, min(1.0, (slot - now.wall) / 1e6))
 
+    @property
+    def idle(self) -> bool:
+        """Is there nothing that time alone could bring about?"""
+        return not self._starts and self._floating.next_due(settled=True) is None
+
     def asked(self, worker_uid: bytes, spool_id: bytes, session: bytes) -> list[tuple[bytes, int]]:
         """A worker greets: the starts (run, number of the offer) that are with its journal, of
         which it is to say what became of them. Until this session is confirmed or ends (`Joined`,
@@ -220,11 +227,10 @@ class Dispatcher:
             and (start.offer.worker_uid, start.offer.spool_id) == (worker_uid, spool_id)
         ]
 
-    @property
-    def followed(self) -> frozenset[bytes]:
-        """The schedules whose runs others follow where the server chooses."""
-        parents = (one.parent_uid for one in self._definitions.values() if one.floating)
-        return frozenset(uid for uid in parents if uid is not None)
+    def is_followed(self, run_id: bytes) -> bool:
+        """May others follow this run, as far as is known of it?"""
+        uid = self._schedule_of.get(run_id)
+        return bool(self.followed) and (uid is None or uid in self.followed)
 
     def running(self, schedule_uid: bytes) -> dict[bytes, bytes]:
         """The runs of a schedule that have no verdict, and the starts that a worker has: each with
@@ -560,6 +566,8 @@ class Dispatcher:
 
     def _take_on(self, definitions: Sequence[Definition], draft: _Draft) -> None:
         self._definitions = {one.uid: one for one in definitions if one.enabled}
+        parents = (one.parent_uid for one in self._definitions.values() if one.floating)
+        self.followed = frozenset(uid for uid in parents if uid is not None)
         decided = self._floating.take_on(self._definitions.values(), draft.now.wall)
         draft.cursors += decided.moves
         draft.forgotten += decided.forgotten

@@ -292,10 +292,15 @@ def holds(pause: PauseRow, at: int) -> bool:
     return pause.at <= at and (pause.until is None or at < pause.until)
 
 
-def paused_text(pause: PauseRow) -> str:
-    """Why a slot was skipped, for people.
+def pause_words(pause: PauseRow) -> str:
+    """Why and by whom, as workers are told.
 
-    >>> paused_text(PauseRow(bytes(16), "", "ann", 0, "maintenance"))
-    'paused by ann: maintenance'
+    >>> pause_words(PauseRow(bytes(16), "", "ann", 0, "maintenance"))
+    'maintenance (by ann)'
     """
-    return f"paused by {pause.who}" + (f": {pause.reason}" if pause.reason else "")
+    return f"{pause.reason} (by {pause.who})" if pause.reason else f"by {pause.who}"
+
+
+def paused_text(pause: PauseRow) -> str:
+    """Why a slot was skipped: in the words of workers."""
+    return f"paused: {pause_words(pause)}"

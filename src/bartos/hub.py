@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from libbarto.message.v2.server import Asked, Cancel, Offer
+from libbarto.message.v2.worker import OfferAnswer
+
 
 class Link(Protocol):
     """A worker's connection, as the hub needs it."""
@@ -19,11 +22,35 @@ class Link(Protocol):
     def clean_up(self, before: int) -> None:
         """Have the worker forget acknowledged records from before this instant."""
 
+    def offer(self, offer: Offer) -> None:
+        """Have the worker start something; signed on its way out."""
+
+    def cancel(self, cancel: Cancel) -> None:
+        """Have the worker end something; signed on its way out."""
+
+
+class Orders(Protocol):
+    """What a worker's connection tells whoever orders single starts."""
+
+    def asked(self, worker_uid: bytes, spool_id: bytes, session: bytes) -> list[Asked]:
+        """A worker greets: of which offers is it to say what became?"""
+
+    def joined(self, member: Member, *, restored: bool) -> None:
+        """Its session is confirmed; `restored`: the store has less than it saw acknowledged."""
+
+    def left(self, worker_uid: bytes, session: bytes) -> None:
+        """Its session is over, whether it was confirmed or not."""
+
+    def answered(self, worker_uid: bytes, answer: OfferAnswer) -> None:
+        """It heard an order."""
+
 
 @dataclass(slots=True)
 class Member:
     """A worker that is connected and confirmed. `since` in microseconds, UTC; `offset_us` is what
-    its clock is ahead of the server's, None until measured."""
+    its clock is ahead of the server's, None until measured. `session` is its session's nonce;
+    `generation` and `set_hash` are those of the set that was sent last, `applied` is the
+    generation that it has taken on."""
 
     uid: bytes
     name: str
@@ -35,6 +62,10 @@ class Member:
     labels: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     generation: int = 0
+    set_hash: bytes = b""
+    applied: int = 0
+    spool_id: bytes = bytes(16)
+    session: bytes = b""
     offset_us: int | None = None
 
 
@@ -49,6 +80,10 @@ class Hub:
 
     def __iter__(self) -> Iterator[Member]:
         return iter(sorted(self._members.values(), key=lambda member: member.name))
+
+    def find(self, uid: bytes) -> Member | None:
+        """The worker with this uid, where it is connected."""
+        return self._members.get(uid)
 
     def name_taken(self, name: str, uid: bytes) -> Member | None:
         """Another worker that is connected under `name`."""

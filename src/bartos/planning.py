@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
+from bartos.floating import pause_words
 from bartos.plan import Plan, WorkerFacts, set_body
 from bartos.schedules import Definition, from_json
+from bartos.store.orders import ALL_SCHEDULES, PauseRow
 from bartos.store.port import ScheduleRow, WorkerRow
+from libbarto.message.v2.schedule import Schedule, ScheduleSet
 from libbarto.timing import timing_hash, timing_text
 
 
@@ -15,6 +20,8 @@ class Planner:
 
     def __init__(self) -> None:
         self.definitions: tuple[Definition, ...] = ()
+        self.pauses: Mapping[bytes, PauseRow] = {}
+        """The pauses in force, by the uid of their schedule, or `ALL_SCHEDULES`."""
         self._plan = Plan(())
         self._named: set[bytes] = set()
         self._kept: set[bytes] = set()
@@ -28,7 +35,7 @@ class Planner:
 
     def set_for(self, worker: WorkerRow) -> bytes:
         """The encoded set of a worker; the same bytes as long as nothing changes for it."""
-        wanted = self._plan.set_for(facts_of(worker))
+        wanted = with_pauses(self._plan.set_for(facts_of(worker)), self.pauses)
         for spec in wanted.schedules:
             if spec.uid not in self._named:
                 self._named.add(spec.uid)
@@ -48,6 +55,25 @@ class Planner:
         for name in timings:
             self._kept.add(name)
             self._to_keep.pop(name, None)
+
+
+def with_pauses(wanted: ScheduleSet, pauses: Mapping[bytes, PauseRow]) -> ScheduleSet:
+    """A set with what is paused in it, by a pause of its own or by one of all: the longer one."""
+    if not pauses:
+        return wanted
+    return msgspec.structs.replace(
+        wanted, schedules=[_with_pause(spec, pauses) for spec in wanted.schedules]
+    )
+
+
+def _with_pause(spec: Schedule, pauses: Mapping[bytes, PauseRow]) -> Schedule:
+    held = [pauses[key] for key in (spec.uid, ALL_SCHEDULES) if key in pauses]
+    if not held:
+        return spec
+    longest = max(held, key=lambda row: (row.until is None, row.until or 0))
+    return msgspec.structs.replace(
+        spec, paused=True, paused_until=longest.until, pause_reason=pause_words(longest)
+    )
 
 
 def facts_of(worker: WorkerRow) -> WorkerFacts:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from bartos.dispatching import Dispatching
 from bartos.endpoints.ws_worker import CreditPool, WorkerLink
 from bartos.hub import Hub
 from bartos.planning import Planner
@@ -50,6 +51,7 @@ class Server:
         self.clock = clock
         self.hub = Hub()
         self.writer = Writer(store, clock)
+        self.dispatching = Dispatching(store, self.hub, planner, clock)
         self.pool = CreditPool()
         self.store_open = asyncio.Event()
         self.stopping = False
@@ -61,6 +63,7 @@ class Server:
         self.tasks: list[asyncio.Task[None]] = []
         """The standing tasks: none of them ends by itself but the one that opens the store."""
         self.writer.on_return = self._compare_soon
+        self.writer.on_stored = self.dispatching.stored
         self._compare = asyncio.Event()
 
     # -- life -------------------------------------------------------------------------------------
@@ -72,6 +75,7 @@ class Server:
         """
         self._spawn(self._open_store(), "store")
         self._spawn(self.writer.run(), "writer")
+        self._spawn(self._dispatch(), "dispatcher")
         self._spawn(self._compare_sessions(), "sessions")
         self._spawn(self._retain(), "retention")
 
@@ -97,6 +101,7 @@ class Server:
             hub=self.hub,
             writer=self.writer,
             planner=self.planner,
+            orders=self.dispatching,
             pool=self.pool,
             key=self._key,
             clock=self.clock,
@@ -113,6 +118,7 @@ class Server:
 
     def sets_changed(self) -> None:
         """The schedules in force have changed: each worker whose set did gets a new version."""
+        self.dispatching.schedules_changed()
         for member in self.hub:
             member.link.set_wanted()
 
@@ -144,6 +150,7 @@ class Server:
             try:
                 await self.store.open()
                 self.planner.load(await self.store.schedules())
+                await self.dispatching.load()
             except StoreUnavailable as error:
                 if not said:
                     log.error(
@@ -156,6 +163,10 @@ class Server:
                 self.store_open.set()
         if said:
             log.info("the database is there")
+
+    async def _dispatch(self) -> None:
+        await self.store_open.wait()
+        await self.dispatching.run_forever()
 
     def _compare_soon(self) -> None:
         self._compare.set()

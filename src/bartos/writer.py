@@ -50,6 +50,7 @@ class Writer:
         self.away = False
         self.on_return: Callable[[], None] = lambda: None
         self.on_commit: Callable[[Batch], None] = lambda _: None
+        self.on_stored: Callable[[Batch], None] = lambda _: None
 
     def submit(self, submitted: Submitted) -> None:
         """Take a batch on; never waits, since the sender had credit for it."""
@@ -105,5 +106,6 @@ class Writer:
             self.on_return()
         for submitted, advanced in zip(group, results, strict=True):
             if advanced:
+                self.on_stored(submitted.batch)
                 self.on_commit(submitted.batch)
             submitted.done(advanced)

@@ -655,6 +655,15 @@ class ServerSession:
             return Mark(seq=state.first - 1, tag=state.before_tag)
         return None
 
+    def knows_less(self) -> bool:
+        """Has the server less of a lane than the worker saw acknowledged? Then it was restored
+        from an older copy (DESIGN section 6)."""
+        hello = self.peer
+        return any(
+            state.acknowledged > self._marks[lane].seq
+            for lane, state in ((Lane.STATE, hello.state), (Lane.OUTPUT, hello.output))
+        )
+
     def gap_recorded(self, lane: Lane, mark: Mark) -> None:
         """The store has moved the lane's mark over a gap."""
         self._marks[lane] = mark

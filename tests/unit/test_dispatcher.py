@@ -110,6 +110,7 @@ def test_next_due_is_the_slot_or_a_second(desk: Desk) -> None:
     desk.restart()
     assert desk.dispatcher.next_due(desk.now) == 1.0, "what is held back is looked at each second"
     assert Desk(PINNED).dispatcher.next_due(desk.now) == 1.0
+    assert Desk(PINNED).dispatcher.idle and not desk.dispatcher.idle
 
 
 # -- proof, and nothing but proof -----------------------------------------------------------------
@@ -606,8 +607,8 @@ def test_the_slots_of_a_pause_are_skipped(desk: Desk, uid: bytes) -> None:
     desk.pause()
     desk.advance(600)
     assert desk.verdicts() == [
-        (600.0, 600.0, 1, "skipped", "paused by ann: maintenance"),
-        (1200.0, 1200.0, 1, "skipped", "paused by ann: maintenance"),
+        (600.0, 600.0, 1, "skipped", "paused: maintenance (by ann)"),
+        (1200.0, 1200.0, 1, "skipped", "paused: maintenance (by ann)"),
     ]
     assert [one.intent.slot for one in desk.offers()] == [MIDNIGHT + 1800 * SECOND]
 
@@ -706,7 +707,7 @@ def test_a_follow_up_of_a_paused_schedule_is_skipped() -> None:
     desk.pause(PauseRow(UPLOAD, "upload", "ann", desk.wall))
     desk.end("web1", named("parent"))
     assert desk.offers() == []
-    assert desk.verdicts() == [(0.0, 0.0, 1, "skipped", "paused by ann")]
+    assert desk.verdicts() == [(0.0, 0.0, 1, "skipped", "paused: by ann")]
 
 
 def test_after_a_restoration_nobody_knows_of_what_followed_before() -> None:

@@ -114,7 +114,7 @@ def test_pauses_of_one_and_of_all_add_up() -> None:
     every = PauseRow(ALL_SCHEDULES, "", "bob", MIDNIGHT + 2 * MINUTE, "", MIDNIGHT + 4 * MINUTE)
     decisions = decide(made, 5.5, one, every)
     assert minutes(decisions) == ([4, 5], [(1, 1, 1, "skipped"), (2, 3, 2, "skipped")])
-    assert [one.reason for one in decisions.moves[0].undone] == ["paused by ann", "paused by bob"]
+    assert [one.reason for one in decisions.moves[0].undone] == ["paused: by ann", "paused: by bob"]
 
 
 def test_a_span_without_a_slot_starts_nothing() -> None:

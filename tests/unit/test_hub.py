@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bartos.hub import Hub, Member
+from libbarto.message.v2.server import Cancel, Offer
 
 
 class Line:
@@ -20,6 +21,12 @@ class Line:
     def clean_up(self, before: int) -> None:
         self.asked.append(f"clean up {before}")
 
+    def offer(self, offer: Offer) -> None:
+        self.asked.append(f"offer {offer.number}")
+
+    def cancel(self, cancel: Cancel) -> None:
+        self.asked.append(f"cancel: {cancel.reason}")
+
 
 def member(name: str, uid: int, line: Line) -> Member:
     return Member(bytes([uid]) * 16, name, "10.0.0.7", 0, "2.0.0", line)
@@ -28,6 +35,8 @@ def member(name: str, uid: int, line: Line) -> Member:
 def test_members_are_told_by_name() -> None:
     hub = Hub()
     hub.join(member("b", 1, Line()))
+    assert hub.find(bytes([1]) * 16) is not None
+    assert hub.find(bytes([9]) * 16) is None
     hub.join(member("a", 2, Line()))
     assert [one.name for one in hub] == ["a", "b"]
     assert len(hub) == 2

@@ -5,7 +5,9 @@ from __future__ import annotations
 from bartos.plan import schedule_rows
 from bartos.planning import Planner, facts_of
 from bartos.schedules import load_schedules
+from bartos.store.orders import ALL_SCHEDULES, PauseRow
 from bartos.store.port import WorkerRow
+from libbarto.identity import schedule_uid
 from libbarto.message.v2.schedule import SCHEDULE_SET
 from libbarto.timing import timing_hash, timing_text
 
@@ -63,3 +65,25 @@ def test_triggers_are_to_be_kept_until_the_store_has_them() -> None:
     database = WorkerRow(b"2" * 16, "db1", labels={"role": "db"}, capabilities={"os": "debian"})
     planner.set_for(database)
     assert planner.timings_to_keep() == {}
+
+
+def test_what_is_paused_says_so_in_the_set() -> None:
+    planner = Planner()
+    planner.load(schedule_rows(load_schedules([("bartos.toml", TOML)]), [], 0))
+    row = WorkerRow(b"2" * 16, "db1", labels={"role": "db"}, capabilities={"os": "debian"})
+    before = planner.set_for(row)
+    uid = schedule_uid("debian")
+    planner.pauses = {uid: PauseRow(uid, "debian", "ann", 5, "maintenance")}
+    every, debian = SCHEDULE_SET.decode(planner.set_for(row)).schedules
+    assert not every.paused
+    assert (debian.paused, debian.paused_until, debian.pause_reason) == (
+        True,
+        None,
+        "maintenance (by ann)",
+    )
+    planner.pauses = {ALL_SCHEDULES: PauseRow(ALL_SCHEDULES, "", "bob", 5, "", 9), **planner.pauses}
+    every, debian = SCHEDULE_SET.decode(planner.set_for(row)).schedules
+    assert (every.paused_until, every.pause_reason) == (9, "by bob")
+    assert debian.paused_until is None, "the longer pause counts"
+    planner.pauses = {}
+    assert planner.set_for(row) == before

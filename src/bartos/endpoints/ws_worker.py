@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from typing import Final, assert_never
 
-from bartos.hub import Hub, Member
+from bartos.hub import Hub, Member, Orders
 from bartos.planning import Planner
 from bartos.store.port import Batch, DeadLetter, EpochClaim, Mark, Store
 from bartos.writer import Submitted, Writer
@@ -76,6 +76,7 @@ class WorkerLink:
         hub: Hub,
         writer: Writer,
         planner: Planner,
+        orders: Orders,
         pool: CreditPool,
         key: SigningKey,
         clock: Clock,
@@ -87,6 +88,9 @@ class WorkerLink:
         self._hub = hub
         self._writer = writer
         self._planner = planner
+        self._orders = orders
+        self._nonce = nonce
+        self._greeting: Hello | None = None
         self._pool = pool
         self._key = key
         self._clock = clock
@@ -113,6 +117,12 @@ class WorkerLink:
 
     def clean_up(self, before: int) -> None:
         self._later(self._session.order(wire.CleanUp(before=before)))
+
+    def offer(self, offer: wire.Offer) -> None:
+        self._later(self._session.signed_order(offer, self._key))
+
+    def cancel(self, cancel: wire.Cancel) -> None:
+        self._later(self._session.signed_order(cancel, self._key))
 
     def leave(self, reason: str) -> None:
         """The server stops."""
@@ -182,10 +192,7 @@ class WorkerLink:
                 case RecordsReceived():
                     self._take(event)
                 case OfferAnswered(answer=answer):
-                    log.info(
-                        "a worker answered an order",
-                        extra={"worker": self._name(), "accepted": answer.accepted},
-                    )
+                    self._orders.answered(self._session.peer.uid, answer)
                 case ClockMeasured(offset_us=offset_us):
                     if self._member is not None:
                         self._member.offset_us = offset_us
@@ -215,7 +222,10 @@ class WorkerLink:
         marks = await self._store.marks(hello.spool_id)
         wire_marks = {lane: wire.Mark(seq=mark.seq, tag=mark.tag) for lane, mark in marks.items()}
         epoch = 0 if row is None else row.epoch
-        await self._carry_out(self._session.answer(epoch, wire_marks, self._clock.now()))
+        self._greeting = hello
+        asked = self._orders.asked(hello.uid, hello.spool_id, self._nonce)
+        now = self._clock.now()
+        await self._carry_out(self._session.answer(epoch, wire_marks, now, asked))
 
     async def _confirm(self, epoch: int) -> None:
         hello = self._session.peer
@@ -238,6 +248,7 @@ class WorkerLink:
             reason = "records of its last session were stored meanwhile; it connects again"
             await self._carry_out(self._session.leave(reason))
             return
+        restored = self._session.knows_less()
         if committed:
             for lane in Lane:
                 gap = self._session.gap(lane)
@@ -268,8 +279,13 @@ class WorkerLink:
             labels=dict(hello.labels),
             facts=facts,
             generation=hello.generation,
+            set_hash=hello.set_hash,
+            applied=hello.generation,
+            spool_id=hello.spool_id,
+            session=self._nonce,
         )
         self._hub.join(self._member)
+        self._orders.joined(self._member, restored=restored)
         log.info("worker connected", extra={"worker": hello.name, "peer": self._transport.peer})
         await self._push()
 
@@ -303,7 +319,7 @@ class WorkerLink:
         elif same:
             return
         self._held = (generation, wanted)
-        member.generation = generation
+        member.generation, member.set_hash = generation, wanted
         await self._carry_out(self._session.push_set(generation, body, self._key))
         log.info("set of schedules sent", extra={"worker": member.name, "version": generation})
 
@@ -367,6 +383,8 @@ class WorkerLink:
         self._granted = 0
         if self._member is not None:
             self._hub.leave(self._member.uid, self)
+        if self._greeting is not None:
+            self._orders.left(self._greeting.uid, self._nonce)
 
     def _name(self) -> str:
         hello = self._session.hello
