@@ -12,6 +12,7 @@ import signal
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -25,7 +26,7 @@ from bartoc.keeper_runner import KeeperRunner
 from bartoc.starting import Host
 from bartoc.state import StateDirectory
 from libbarto.build_info import build_info
-from libbarto.clock import SystemClock
+from libbarto.clock import SECOND, SystemClock
 from libbarto.envelope import PublicKey
 from libbarto.errors import JournalError
 from libbarto.websocket import WebSocketConnector
@@ -40,7 +41,8 @@ FAREWELL_S: Final = 3.0
 class Options:
     """All that a running bartoc is told. `url` is the server's, `wss://HOST:PORT`; `token` proves
     who we are; `stop_timeout` seconds; `keep` seconds and `keep_bytes` bound what is kept after it
-    was acknowledged."""
+    was acknowledged; `catch_up` seconds stand for that of every schedule, and `max_running` bounds
+    the runs that go on at once."""
 
     name: str
     state_dir: Path
@@ -52,6 +54,8 @@ class Options:
     stop_timeout: float = 30.0
     keep: float = 7 * 86_400.0
     keep_bytes: int = 64 * 1024 * 1024
+    catch_up: float | None = None
+    max_running: int | None = None
 
 
 class Bartoc:
@@ -70,7 +74,14 @@ class Bartoc:
             self._journal,
             self._runner,
             self._clock,
-            Host(options.name, Accounts(), self._clock.boot_id),
+            Host(
+                options.name,
+                Accounts(),
+                self._clock.boot_id,
+                options.max_running,
+                None if options.catch_up is None else round(options.catch_up * SECOND),
+                built_at(build_info().commit_date),
+            ),
             lambda: self.connection.offset_us,
         )
         self.connection = Connection(
@@ -155,6 +166,19 @@ class Bartoc:
                     now - round(self._options.keep * 1_000_000),
                     floor(now, held.contact),
                 )
+
+
+def built_at(date: str) -> int:
+    """The beginning of the day of a commit (RFC 3339, UTC) as an instant; 0 where it is unknown.
+
+    >>> built_at("1970-01-02T11:12:13Z"), built_at("unknown")
+    (86400000000, 0)
+    """
+    try:
+        day = datetime.fromisoformat(date[:10]).replace(tzinfo=UTC)
+    except ValueError:
+        return 0
+    return round(day.timestamp()) * SECOND
 
 
 async def run(options: Options) -> None:

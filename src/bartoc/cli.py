@@ -126,6 +126,8 @@ def _work(given: Given) -> None:
         stop_timeout=settings.stop_timeout,
         keep=settings.spool.keep,
         keep_bytes=settings.spool.keep_max,
+        catch_up=settings.catch_up_s,
+        max_running=settings.max_running,
     )
     asyncio.run(run_worker(options))
 

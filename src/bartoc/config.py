@@ -22,6 +22,8 @@ from libbarto.errors import UserError
 from libbarto.settings import Duration, Keys, Schema, Size
 
 PROGRAM: Final = "bartoc"
+CATCH_UP_MAX_S: Final = 72 * 3600.0
+ROAMING_CATCH_UP_S: Final = 24 * 3600.0
 
 
 def _worker_name(text: str) -> str:
@@ -37,6 +39,12 @@ def _labels(labels: dict[str, str]) -> dict[str, str]:
         if key in {"name", "os", "arch", "host"}:
             raise UserError(f'"{key}" is found out by barto itself; choose another label')
     return labels
+
+
+def _catch_up(seconds: float) -> float:
+    if seconds > CATCH_UP_MAX_S:
+        raise UserError("at most 72h: longer ago, nobody remembers what has run")
+    return seconds
 
 
 class Spool(Keys):
@@ -68,6 +76,19 @@ class Settings(Common):
         description="how long commands have to end after TERM, when `bartoc stop` or Ctrl-C ends "
         "them; then KILL",
     )
+    catch_up: Annotated[Duration, AfterValidator(_catch_up)] | None = Field(
+        default=None,
+        description="how old a start may be to be caught up here, at most 72h; left out: what each "
+        "schedule says",
+    )
+    roaming: bool = Field(
+        default=False, description="this host is often away: `catch_up` is 24h, unless given"
+    )
+    max_running: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None,
+        description="how many runs may go on here at once; further starts wait for `start_within`, "
+        "then they are skipped",
+    )
     spool: Spool = Field(default=Spool(), description="what is kept for a restored server")
 
     @property
@@ -75,11 +96,18 @@ class Settings(Common):
         """What this worker is called."""
         return self.name or host_name()
 
+    @property
+    def catch_up_s(self) -> float | None:
+        """How old a start may be to be caught up here, in seconds; None is each schedule's own."""
+        if self.catch_up is None and self.roaming:
+            return ROAMING_CATCH_UP_S
+        return self.catch_up
+
 
 SCHEMA: Final = Schema(
     Settings,
     wrong={**SERVER_WRONG, "hostname": "what the worker is called is written name"},
-    later={"catch_up": (), "roaming": (False,), "max_running": (), "spool.max": ()},
+    later={"spool.max": ()},
     renamed={
         "server_public_key": "bartos.server_public_key",
         "retry_count": None,

@@ -36,7 +36,7 @@ def retry_delay_us(spec: Schedule, run_id: bytes, attempt: int) -> int:
 
     >>> spec = Schedule(uid=bytes(16), name="s", calendars=[], steps=[], retry_delay_us=30_000_000)
     >>> [round(retry_delay_us(spec, bytes(16), attempt) / 1e6) for attempt in (1, 2, 9)]
-    [30, 48, 503]
+    [29, 60, 498]
     """
     doubled = spec.retry_delay_us << min(attempt - 1, 32)
     delay = min(doubled, RETRY_DELAY_MAX_US)

@@ -381,8 +381,8 @@ def test_a_worker_s_file_of_the_old_version_loads_unchanged(home: Path) -> None:
         ("labels = { os = 'x' }", '"os" is found out by barto itself; choose another label'),
         ("labels = { 'a b' = 'x' }", '"a b" is no label'),
         ("name = ' x'", "name: expected 1 to 200 printable characters"),
-        ("catch_up = '1h'", "catch_up: not available yet"),
-        ("roaming = true", "roaming: not available yet"),
+        ("catch_up = '73h'", "catch_up: at most 72h: longer ago, nobody remembers what has run"),
+        ("max_running = 0", "max_running: "),
         ("url = 'x'", "url: the server's address stands in [bartos]"),
         ("[bartos]\nurl = 'ftp://x'", 'bartos.url: "ftp://x" is no address'),
         ("[bartos]\nprefix = 'tcp'", 'bartos.prefix: expected "wss", "ws", "https" or "http"'),
@@ -394,6 +394,13 @@ def test_a_worker_s_key_that_is_wrong_is_told_what_is_right(
     with pytest.raises(InvalidConfig) as caught:
         worker(home, text)
     assert message in str(caught.value)
+
+
+def test_a_host_that_is_often_away_catches_up_for_a_day(home: Path) -> None:
+    assert worker(home, "").settings.catch_up_s is None
+    assert worker(home, "roaming = true").settings.catch_up_s == 86_400
+    assert worker(home, "roaming = true\ncatch_up = '2h'").settings.catch_up_s == 7200
+    assert worker(home, "max_running = 4").settings.max_running == 4
 
 
 def test_programs_share_a_server_s_address(home: Path) -> None:
