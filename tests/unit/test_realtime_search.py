@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import copy
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
@@ -18,6 +20,7 @@ MINUTE = timedelta(minutes=1)
 ZONES = (
     *("America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo"),
     *("Africa/Casablanca", "Pacific/Apia", "Europe/Dublin", "America/St_Johns", "UTC"),
+    *("Antarctica/Troll", "Asia/Gaza", "America/Scoresbysund", "America/Nuuk", "Etc/GMT+5"),
 )
 
 
@@ -304,6 +307,108 @@ def test_before_1970_and_after_2199_nothing_elapses() -> None:
     leap = Realtime.parse("*-2-29")
     assert leap.previous_before(utc(2027, 1, 1)) == utc(2024, 2, 29)
     assert leap.previous_before(utc(2024, 2, 29)) == utc(2020, 2, 29)
+
+
+class NoOffset(tzinfo):
+    """A zone that does not know its offset: datetimes of it are as naive as those without."""
+
+    def utcoffset(self, dt: datetime | None) -> None:
+        return None
+
+    def dst(self, dt: datetime | None) -> None:
+        return None
+
+    def tzname(self, dt: datetime | None) -> None:
+        return None
+
+
+ENDS = [
+    *(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), utc(1, 1, 2)),
+    *(utc(1969, 12, 31), utc(1969, 12, 31, 23, 59, 59, 999_999), utc(1970, 1, 1)),
+    *(utc(2199, 12, 31), utc(2199, 12, 31, 23, 59, 59, 999_999), utc(2200, 1, 1)),
+    utc(9999, 12, 30),
+]
+FIXED = [timezone(timedelta(hours=hours, microseconds=7)) for hours in (-14, -5, 0, 5, 14)]
+
+
+@pytest.mark.parametrize("base", ENDS, ids=str)
+@pytest.mark.parametrize(
+    "name", ["UTC", "Asia/Tokyo", "Pacific/Kiritimati", "Etc/GMT+12", "Europe/Dublin"]
+)
+def test_bases_at_the_ends_of_time_are_bases_like_others(base: datetime, name: str) -> None:
+    daily, there = Realtime.parse("daily"), load(name).tzinfo
+    first, last = (
+        micros(end.replace(tzinfo=there)) for end in (utc(1970, 1, 1), utc(2199, 12, 31))
+    )
+    for zone in (UTC, there, ZoneInfo("America/New_York"), *FIXED):
+        moment = base.replace(tzinfo=zone)
+        found, previous = daily.next_after(moment, name), daily.previous_before(moment, name)
+        assert (found is None) == (micros(moment) >= last)
+        assert (previous is None) == (micros(moment) <= first)
+        assert found is None or first <= micros(found) <= last
+        assert previous is None or first <= micros(previous) <= last
+        assert daily.elapse_after(micros(moment), name) == (found and micros(found))
+        at_once = daily.elapse_after(micros(moment) - 1, name) == micros(moment)
+        assert daily.matches(moment, name) == at_once
+
+
+def test_a_base_without_an_offset_is_refused() -> None:
+    daily = Realtime.parse("daily")
+    for moment in (oracle.midnight(2026, 1, 1), datetime(2026, 1, 1, tzinfo=NoOffset())):
+        for ask in (daily.next_after, daily.previous_before, daily.matches):
+            with pytest.raises(ValueError, match="2026-01-01T00:00:00 has no time zone"):
+                ask(moment, "Europe/Berlin")
+
+
+@given(CALENDARS, ALL_ZONES, MOMENTS, st.integers(0, 59_999_999))
+def test_a_base_counts_to_the_microsecond(
+    calendar: Realtime, name: str, base: datetime, part: int
+) -> None:
+    found = calendar.next_after(base + timedelta(microseconds=part), name)
+    if found is not None:
+        just_before = found.astimezone(UTC) - timedelta(microseconds=1)
+        assert just_before >= base
+        assert calendar.next_after(just_before, name) == found
+        if not found.fold:
+            just_after = found.astimezone(UTC) + timedelta(microseconds=1)
+            assert calendar.previous_before(just_after, name) == found
+
+
+def test_a_base_a_microsecond_before_the_second_pass_stays_in_it() -> None:
+    base = utc(2026, 10, 25, 0, 59, 59, 999_999)  # what systemd tries first is 02:00 again
+    assert elapse("*:0/15", base, "Europe/Berlin") == utc(2026, 10, 25, 1, 0)
+    assert elapse("2:30", base, "Europe/Berlin") == utc(2026, 10, 25, 1, 30)
+    assert elapse("2:30", base, "Europe/Berlin", dst_repeat="auto") == utc(2026, 10, 26, 1, 30)
+    gap = utc(2026, 3, 29, 0, 59, 59, 999_999)
+    assert elapse("2:30", gap, "Europe/Berlin", dst_gap="next") == utc(2026, 3, 29, 1, 0)
+    assert elapse("2:30", gap, "Europe/Berlin") == utc(2026, 3, 30, 0, 30)
+
+
+def test_a_day_that_is_missing_is_passed_over() -> None:
+    base = utc(2011, 12, 29, 20)
+    found = upcoming("daily", base, 2, "Pacific/Apia")
+    assert [at.isoformat()[:10] for at in found] == ["2011-12-31", "2012-01-01"]
+    assert upcoming("1993-8-21 12:00", utc(1993, 8, 1), 1, "Pacific/Kwajalein") == []
+    at = elapse("1993-8-21 12:00", utc(1993, 8, 1), "Pacific/Kwajalein", dst_gap="next")
+    assert at == utc(1993, 8, 21, 12)
+
+
+def test_a_calendar_can_be_copied_after_it_was_asked() -> None:
+    calendar = Realtime.parse("*:0/15 Europe/Berlin")
+    calendar.next_after(utc(2026, 1, 1))
+    calendar.elapse_after(0)
+    for copied in (copy.copy(calendar), copy.deepcopy(calendar)):
+        assert copied == calendar
+        assert hash(copied) == hash(calendar)
+        assert copied.next_after(utc(2026, 1, 1)) == calendar.next_after(utc(2026, 1, 1))
+
+
+def test_threads_that_ask_at_once_get_the_same_answers() -> None:
+    calendar = Realtime.parse("Mon..Fri 8..17:0/7:3.5")
+    bases = [utc(2026, 1, 1) + timedelta(hours=n) for n in range(0, 6000, 5)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda base: calendar.next_after(base, "Europe/Berlin"), bases))
+    assert found == [Realtime.parse(str(calendar)).next_after(b, "Europe/Berlin") for b in bases]
 
 
 def test_a_one_time_elapse_in_a_gap_is_skipped_or_runs_after_it() -> None:
