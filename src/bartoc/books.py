@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from bartoc.chunker import Chunker, Progress, Sealed
+from bartoc.chunker import Chunker, Gaps, Progress, Sealed
 from bartoc.events import (
     Answer,
     Commit,
@@ -59,6 +59,7 @@ class RunProgress(Extensible):
     announced: bool = False
     started_at: I64 | None = None
     fault: str | None = None
+    gaps: Gaps = Gaps()
 
 
 RUN_PROGRESS: Codec[RunProgress] = codec(RunProgress, V2)
@@ -100,6 +101,7 @@ class Run:
                 announced=self.announced,
                 started_at=self.started_at,
                 fault=self.fault,
+                gaps=self.chunker.gaps(),
             )
         )
 
@@ -434,7 +436,7 @@ class Draft:
 
     def output(self, sealed: Sealed) -> None:
         """What was sealed of output."""
-        self.books.output_seq += len(sealed.records)
+        self.books.output_seq += sealed.count
         self._sealed.records += sealed.records
         self._sealed.hold += sealed.hold
         self._sealed.release += sealed.release

@@ -2,8 +2,9 @@
 
 The keeper's output files are the buffer: what is not sealed yet needs no place of its own, as it
 can be read again from the keeper's position that `seal` names. Beyond `output_max` chunks are held
-back in the journal, in a ring as long as the tail that is kept; when the run ends, the middle is
-cut out and a marker says how much that was.
+back in the journal, in a ring as long as the tail that is kept; when the run ends, they follow what
+was sent, the middle is cut out and a marker says how much that was. What was lost on the way to
+here is marked in the same manner.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bartoc.journal import Held
+from bartoc.journal import Held, HeldChunk, Moved
 from bartoc.runner import Frame
 from libbarto.codec import U32, U64, Struct
 from libbarto.message.v2 import segment
@@ -23,6 +24,7 @@ from libbarto.message.v2.segment import Segment, pack
 CHUNK_BYTES: Final = 32 * 1024
 SEAL_AFTER_S: Final = 0.05
 HEAD_SHARE: Final = 10
+NO_ROOM: Final = "the worker had no room for it"
 SEGMENTS_MAX: Final = 2000
 """Pieces of a chunk: with these a record still fits a frame."""
 
@@ -43,16 +45,33 @@ class Progress(Struct):
     last_step: U32 = 1
 
 
+class Gaps(Struct):
+    """What the chunker must remember of output that was lost: the gap that it stands at, in bytes
+    and lines, and all that was lost beside what `output_max` cuts out; where the head ends."""
+
+    open_bytes: U64 = 0
+    open_lines: U64 = 0
+    lost: U64 = 0
+    head_end: U64 | None = None
+
+
 @dataclass(slots=True)
 class Sealed:
-    """What a sealing gives: records for the output lane, chunks to hold, chunks to let go."""
+    """What a sealing gives: records for the output lane, chunks to hold, chunks to let go; `moved`
+    where it got on without any, as what came was lost."""
 
-    records: list[bytes] = field(default_factory=list)
+    records: list[bytes | Moved] = field(default_factory=list)
     hold: list[Held] = field(default_factory=list)
     release: list[tuple[bytes, int, int]] = field(default_factory=list)
+    moved: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.hold or self.release)
+        return bool(self.records or self.hold or self.release or self.moved)
+
+    @property
+    def count(self) -> int:
+        """How many records go into the output lane."""
+        return sum(item.count if isinstance(item, Moved) else 1 for item in self.records)
 
 
 class Chunker:
@@ -67,9 +86,11 @@ class Chunker:
         attempt: int,
         output_max: int,
         progress: Progress | None = None,
-        held: Sequence[Held] = (),
+        held: Sequence[HeldChunk] = (),
+        gaps: Gaps | None = None,
     ) -> None:
         start = Progress() if progress is None else progress
+        lost = Gaps() if gaps is None else gaps
         self.run_id = run_id
         self.attempt = attempt
         self.output_max = output_max
@@ -84,10 +105,13 @@ class Chunker:
         self._skip = start.skip
         self._to_skip = start.skip
         self._head_lines = start.head_lines
-        self._held: deque[Held] = deque(held)
-        self._held_bytes = sum(chunk.size for chunk in held)
+        self._held: deque[HeldChunk] = deque(held)
         self._frames: deque[Frame] = deque()
         self._buffered = 0
+        self._gap_bytes = lost.open_bytes
+        self._gap_lines = lost.open_lines
+        self._lost = lost.lost
+        self._head_end = self.head_max if lost.head_end is None else lost.head_end
         self._fed = start.sealed - start.skip
         self._boundaries: deque[tuple[int, int]] = deque()
         self._passed = start.sealed - start.skip
@@ -98,15 +122,15 @@ class Chunker:
     def feed(self, position: int, frames: Sequence[Frame], boottime: float) -> None:
         """Frames of the keeper's, up to its output position `position`."""
         for frame in frames:
-            self._fed += len(frame.data)
-            known = min(self._to_skip, len(frame.data))
+            self._fed += frame.size
+            known = min(self._to_skip, frame.size)
             self._to_skip -= known
-            if known < len(frame.data):
-                left = frame.data[known:]
-                self._frames.append(Frame(frame.step, frame.stream, frame.at, left))
-                self._buffered += len(left)
+            if known < frame.size:
+                left = _without(frame, known)
+                self._frames.append(left)
+                self._buffered += len(left.data)
         self._boundaries.append((self._fed, position))
-        if self._buffered and self._first_at is None:
+        if self._frames and self._first_at is None:
             self._first_at = boottime
         self._advance()
 
@@ -122,10 +146,10 @@ class Chunker:
         """Seal full chunks, and with `everything`, or where it is old enough, the rest too."""
         sealed = Sealed()
         old = self._first_at is not None and boottime >= self._first_at + SEAL_AFTER_S
-        while self._buffered >= CHUNK_BYTES or ((everything or old) and self._buffered):
+        while self._buffered >= CHUNK_BYTES or ((everything or old) and self._frames):
             self._seal_one(sealed)
             self._first_at = boottime
-        if not self._buffered:
+        if not self._frames:
             self._first_at = None
         self._advance()
         return sealed
@@ -133,39 +157,46 @@ class Chunker:
     def finish(self, at: int) -> Sealed:
         """The end of the attempt's output: seal the rest; beyond `output_max`, cut the middle."""
         sealed = self.seal(0.0, everything=True)
+        self._end_gap(sealed, at)
         if self.marker_no is None or self.sealed <= self.output_max:
             return sealed
-        cut_to = self.sealed - self.tail_max
+        cut_to = max(self.sealed - self.tail_max, self._head_end)
+        # Where the cut ends within a chunk, whoever stores it drops its beginning, and counts.
         lines: int | None = None
-        tail = [chunk.record for chunk in self._held]
-        if cut_to >= self.output_max:
+        if not self._held and cut_to == self.sealed:
             lines = self.lines - self._head_lines
-            if tail:
-                first = OUTPUT_RECORD.decode(tail[0])
-                assert isinstance(first, Output)
-                kept = without_beginning(first, cut_to - first.offset)
-                tail[0] = OUTPUT_RECORD.encode(kept)
-                lines = kept.first_line - self._head_lines
+        elif self._held and self._held[0].offset == cut_to:
+            lines = self._held[0].first_line - self._head_lines
+        if self._held:
+            sealed.records.append(Moved(self.run_id, self.attempt, len(self._held)))
+            self._held.clear()
         cut = Cut(
             run_id=self.run_id,
             attempt=self.attempt,
             chunk_no=self.marker_no,
             step=self.last_step,
-            from_offset=self.head_max,
+            from_offset=self._head_end,
             to_offset=cut_to,
             first_line=self._head_lines,
             lines=lines,
             at=at,
         )
-        sealed.records += [OUTPUT_RECORD.encode(cut), *tail]
-        sealed.release += [(self.run_id, self.attempt, held.chunk_no) for held in self._held]
-        self._held.clear()
+        sealed.records.append(OUTPUT_RECORD.encode(cut))
         return sealed
 
     @property
     def cut_bytes(self) -> int:
-        """How much `output_max` leaves out of what has been sealed."""
-        return max(0, self.sealed - self.output_max)
+        """How much is left out of what has been sealed: beyond `output_max`, or lost."""
+        return max(0, self.sealed - self.output_max) + self._lost
+
+    def gaps(self) -> Gaps:
+        """What to remember of what was lost."""
+        return Gaps(
+            open_bytes=self._gap_bytes,
+            open_lines=self._gap_lines,
+            lost=self._lost,
+            head_end=None if self.marker_no is None else self._head_end,
+        )
 
     def progress(self) -> Progress:
         """What to remember: up to `position` the keeper may forget."""
@@ -184,10 +215,15 @@ class Chunker:
 
     def _seal_one(self, sealed: Sealed) -> None:
         """One chunk off the buffer: of one step, within one of head, middle and beyond."""
-        if self.sealed == self.head_max and self.marker_no is None:
+        if self._frames[0].lost:
+            self._pass_over(self._frames.popleft(), sealed)
+            return
+        self._end_gap(sealed, self._frames[0].at)
+        if self.sealed >= self.head_max and self.marker_no is None:
             self.marker_no = self.chunk_no
             self.chunk_no += 1
             self._head_lines = self.lines
+            self._head_end = self.sealed
         room = CHUNK_BYTES
         for boundary in (self.head_max, self.output_max):
             if self.sealed < boundary:
@@ -197,7 +233,11 @@ class Chunker:
         pieces: list[bytes] = []
         segments: list[Segment] = []
         while (
-            room and self._frames and self._frames[0].step == step and len(segments) < SEGMENTS_MAX
+            room
+            and self._frames
+            and self._frames[0].step == step
+            and not self._frames[0].lost
+            and len(segments) < SEGMENTS_MAX
         ):
             frame = self._frames.popleft()
             piece = frame.data[:room]
@@ -233,18 +273,58 @@ class Chunker:
         self.last_step = step + 1
         self._buffered -= len(data)
 
+    def _pass_over(self, frame: Frame, sealed: Sealed) -> None:
+        """What this frame carried is lost: the gap grows, and is marked when it ends."""
+        self._gap_bytes += frame.lost
+        self._gap_lines += frame.lost_lines
+        if self.sealed < self.output_max:
+            self._lost += min(frame.lost, self.output_max - self.sealed)
+        self.sealed += frame.lost
+        self.lines += frame.lost_lines
+        self.last_step = frame.step + 1
+        sealed.moved = True
+        self._let_go(sealed)
+
+    def _end_gap(self, sealed: Sealed, at: int) -> None:
+        """Mark the gap that ends here, if there is one."""
+        if not self._gap_bytes:
+            return
+        cut = Cut(
+            run_id=self.run_id,
+            attempt=self.attempt,
+            chunk_no=self.chunk_no,
+            step=self.last_step,
+            from_offset=self.sealed - self._gap_bytes,
+            to_offset=self.sealed,
+            first_line=self.lines - self._gap_lines,
+            lines=self._gap_lines,
+            at=at,
+            reason=NO_ROOM,
+        )
+        sealed.records.append(OUTPUT_RECORD.encode(cut))
+        self.chunk_no += 1
+        self._gap_bytes = self._gap_lines = 0
+
     def _hold(self, chunk: Held, sealed: Sealed) -> None:
         """Hold a chunk back, and let go of those that the tail has left behind."""
-        self._held.append(chunk)
-        self._held_bytes += chunk.size
+        self._held.append(HeldChunk(chunk.chunk_no, chunk.size, self.sealed, self.lines))
         sealed.hold.append(chunk)
-        while self._held and self._held_bytes - self._held[0].size >= self.tail_max:
-            gone = self._held.popleft()
-            self._held_bytes -= gone.size
-            if gone in sealed.hold:
-                sealed.hold.remove(gone)
+        self._let_go(sealed, chunk.size)
+
+    def _let_go(self, sealed: Sealed, coming: int = 0) -> None:
+        """Hold no more than the tail needs; `coming` bytes are held, and not yet sealed."""
+        end = self.sealed + coming
+        while self._held:
+            first = self._held[0]
+            if end - (first.offset + first.size) < self.tail_max:
+                return
+            self._held.popleft()
+            for place, chunk in enumerate(sealed.hold):
+                if chunk.chunk_no == first.chunk_no:
+                    del sealed.hold[place]
+                    break
             else:
-                sealed.release.append((gone.run_id, gone.attempt, gone.chunk_no))
+                sealed.release.append((self.run_id, self.attempt, first.chunk_no))
 
     def _advance(self) -> None:
         """Move the keeper's position past everything that is sealed whole."""
@@ -270,6 +350,17 @@ def without_beginning(record: Output, drop: int) -> Output:
         segments=segment.without_beginning(record.segments, drop),
         data=record.data[drop:],
     )
+
+
+def _without(frame: Frame, known: int) -> Frame:
+    """A frame without its first `known` bytes."""
+    if not known:
+        return frame
+    if not frame.lost:
+        return Frame(frame.step, frame.stream, frame.at, frame.data[known:])
+    # Of bytes that are lost nobody knows where their lines end: those counted so far stay so.
+    lines = min(frame.lost_lines, frame.lost - known)
+    return Frame(frame.step, frame.stream, frame.at, b"", frame.lost - known, lines)
 
 
 def _extend(segments: list[Segment], stream: int, length: int, offset_ms: int) -> None:

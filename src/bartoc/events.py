@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from bartoc.journal import Held, Transaction
+from bartoc.journal import HeldChunk, Transaction
 from bartoc.runner import Event as RunnerEvent
 from bartoc.runner import Known, SpawnOrder
 from libbarto.message.v2.server import Offer
@@ -98,7 +98,7 @@ class HeldBack:
 
     run_id: bytes
     attempt: int
-    chunks: tuple[Held, ...]
+    chunks: tuple[HeldChunk, ...]
 
 
 @dataclass(frozen=True, slots=True)

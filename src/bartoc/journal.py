@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from libbarto.codec import Unknown
 from libbarto.errors import JournalError
 from libbarto.identity import NO_TAG, next_tag
-from libbarto.message.v2.record import STATE_RECORD, Lane, Notice
+from libbarto.message.v2.record import OUTPUT_RECORD, STATE_RECORD, Lane, Notice, Output
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -94,6 +94,26 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldChunk:
+    """Which chunk is held back: its number and size, and where it stands in the output."""
+
+    chunk_no: int
+    size: int
+    offset: int
+    first_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """All `count` chunks that are held back of an attempt, in order, as records of the output
+    lane: they are held no more. They need not fit into memory."""
+
+    run_id: bytes
+    attempt: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """What one commit changes, all or nothing.
 
@@ -102,7 +122,8 @@ class Transaction:
     then `too_old` of its run is recorded in its stead. `places[i]` tells how many of `state` come
     before the records of `claims[i]`; where it is not given, none do. `cursors` move schedules'
     last decided slots, `since` the instants after which their slots count; neither is ever set
-    below the floor. `ended` removes open runs, and what is held back of them.
+    below the floor. `output` may name chunks that are held back, this transaction's too. `ended`
+    removes open runs, and what is still held back of them.
 
     `waiting` puts starts that wait (before the claims are made), `unwaiting` takes away those of
     these runs (after that). `refusals` raise the highest refused offer of runs, which never falls.
@@ -114,7 +135,7 @@ class Transaction:
     places: Sequence[int] = ()
     too_old: Mapping[bytes, bytes] = field(default_factory=dict)
     state: Sequence[bytes] = ()
-    output: Sequence[bytes] = ()
+    output: Sequence[bytes | Moved] = ()
     cursors: Mapping[bytes, int] = field(default_factory=dict)
     since: Mapping[bytes, int] = field(default_factory=dict)
     waiting: Sequence[WaitingStart] = ()
@@ -209,8 +230,8 @@ class Journal(Protocol):
     async def tag_at(self, lane: Lane, seq: int) -> bytes | None:
         """The tag of record `seq`, None where it is not held (number 0 has `NO_TAG`)."""
 
-    async def held(self, run_id: bytes, attempt: int) -> list[Held]:
-        """The chunks held back for an attempt, in order."""
+    async def held(self, run_id: bytes, attempt: int) -> list[HeldChunk]:
+        """Which chunks are held back of an attempt, in order."""
 
     async def acknowledge(self, lane: Lane, seq: int) -> None:
         """All records up to `seq` are safe on the server."""
@@ -280,6 +301,14 @@ def merged(transactions: Sequence[Transaction]) -> Transaction:
         newest=_last(one.newest for one in transactions),
         contact=_last(one.contact for one in transactions),
     )
+
+
+def held_chunk(held: Held) -> HeldChunk:
+    """Where a chunk that is held back stands."""
+    record = OUTPUT_RECORD.decode(held.record)
+    if not isinstance(record, Output):
+        return HeldChunk(held.chunk_no, held.size, 0, 0)
+    return HeldChunk(held.chunk_no, held.size, record.offset, record.first_line)
 
 
 def in_order(transaction: Transaction, told: Sequence[Sequence[bytes]]) -> list[bytes]:
@@ -413,8 +442,9 @@ class MemoryJournal:
                 record = renewal.renumbered(STATE_RECORD.decode(one.data), numbers)
                 data = one.data if isinstance(record, Unknown) else STATE_RECORD.encode(record)
                 self._lanes[Lane.STATE].append(data, at)
+        names = renewal.names_in(self._set or self._pending_set)
         for waiting in self._waiting.values():
-            record = renewal.given_up(waiting, reason)
+            record = renewal.given_up(waiting, reason, names)
             self._lanes[Lane.STATE].append(STATE_RECORD.encode(record), self._newest)
         self._waiting = {}
         self._cursors, self._since = {}, {}
@@ -450,8 +480,6 @@ class MemoryJournal:
                 told[-1] = records
         for record in in_order(transaction, told):
             self._lanes[Lane.STATE].append(record, self._newest)
-        for record in transaction.output:
-            self._lanes[Lane.OUTPUT].append(record, self._newest)
         for run_id in transaction.unwaiting:
             self._waiting.pop(run_id, None)
         for uid, slot in transaction.cursors.items():
@@ -472,10 +500,14 @@ class MemoryJournal:
             self._held[chunk.run_id, chunk.attempt, chunk.chunk_no] = chunk
         for held_key in transaction.release:
             self._held.pop(held_key, None)
+        for item in transaction.output:
+            for record in (
+                self._let_go((item.run_id, item.attempt)) if isinstance(item, Moved) else [item]
+            ):
+                self._lanes[Lane.OUTPUT].append(record, self._newest)
         for key in transaction.ended:
             self._open.pop(key, None)
-            for held_key in [held_key for held_key in self._held if held_key[:2] == key]:
-                del self._held[held_key]
+            self._let_go(key)
         self._contact = self._contact if transaction.contact is None else transaction.contact
         return frozenset(made)
 
@@ -500,8 +532,14 @@ class MemoryJournal:
             return spool.records[seq - facts.first][0].tag
         return None
 
-    async def held(self, run_id: bytes, attempt: int) -> list[Held]:
-        return [chunk for key, chunk in sorted(self._held.items()) if key[:2] == (run_id, attempt)]
+    def _let_go(self, key: tuple[bytes, int]) -> list[bytes]:
+        """Hold nothing back of an attempt any more; what was held, in order."""
+        keys = sorted(held for held in self._held if held[:2] == key)
+        return [self._held.pop(held).record for held in keys]
+
+    async def held(self, run_id: bytes, attempt: int) -> list[HeldChunk]:
+        keys = sorted(key for key in self._held if key[:2] == (run_id, attempt))
+        return [held_chunk(self._held[key]) for key in keys]
 
     async def acknowledge(self, lane: Lane, seq: int) -> None:
         spool = self._lanes[lane]

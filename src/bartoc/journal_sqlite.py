@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import sqlite3
 import time
@@ -24,13 +25,16 @@ from bartoc.ballast import Ballast
 from bartoc.journal import (
     Claim,
     Held,
+    HeldChunk,
     JournalState,
     LaneFacts,
+    Moved,
     OpenRun,
     Room,
     Spooled,
     StoredSet,
     Transaction,
+    held_chunk,
     in_order,
 )
 from bartoc.keeper import crash
@@ -94,7 +98,7 @@ class SqliteJournal:
     async def tag_at(self, lane: Lane, seq: int) -> bytes | None:
         return await self._do(lambda: self._tag_at(lane, seq))
 
-    async def held(self, run_id: bytes, attempt: int) -> list[Held]:
+    async def held(self, run_id: bytes, attempt: int) -> list[HeldChunk]:
         return await self._do(lambda: self._held(run_id, attempt))
 
     async def acknowledge(self, lane: Lane, seq: int) -> None:
@@ -393,7 +397,6 @@ class SqliteJournal:
                 if row.rowcount == 1:
                     made.add((claim.run_id, claim.attempt))
             self._append(connection, Lane.STATE, in_order(change, told), newest)
-            self._append(connection, Lane.OUTPUT, list(change.output), newest)
             journal_tables.write_after_claims(connection, change)
             connection.executemany(
                 "UPDATE claim SET position = ?, progress = ? WHERE run_id = ? AND attempt = ?",
@@ -407,6 +410,7 @@ class SqliteJournal:
                 "DELETE FROM held WHERE run_id = ? AND attempt = ? AND chunk_no = ?",
                 list(change.release),
             )
+            self._append_output(connection, change.output, newest)
             connection.executemany(
                 "DELETE FROM held WHERE run_id = ? AND attempt = ?", list(change.ended)
             )
@@ -470,6 +474,31 @@ class SqliteJournal:
         else:
             self._seen = replace(self._seen, output=seq)
             self._room = replace(self._room, waiting=self._room.waiting + size)
+
+    def _append_output(
+        self, connection: sqlite3.Connection, output: Sequence[bytes | Moved], at: int
+    ) -> None:
+        """Append chunks; those that were held back one after the other, as they may be many."""
+        for is_moved, items in itertools.groupby(output, lambda item: isinstance(item, Moved)):
+            if not is_moved:
+                self._append(
+                    connection, Lane.OUTPUT, [i for i in items if isinstance(i, bytes)], at
+                )
+                continue
+            for item in items:
+                assert isinstance(item, Moved)
+                key = item.run_id, item.attempt
+                numbers = connection.execute(
+                    "SELECT chunk_no FROM held WHERE run_id = ? AND attempt = ? ORDER BY chunk_no",
+                    key,
+                ).fetchall()
+                for (number,) in numbers:
+                    (record,) = connection.execute(
+                        "SELECT record FROM held WHERE run_id = ? AND attempt = ? AND chunk_no = ?",
+                        (*key, number),
+                    ).fetchone()
+                    self._append(connection, Lane.OUTPUT, [record], at)
+                connection.execute("DELETE FROM held WHERE run_id = ? AND attempt = ?", key)
 
     def _store_epoch(self, epoch: int) -> None:
         connection = self._opened()
@@ -558,9 +587,9 @@ class SqliteJournal:
         ).fetchone()
         return None if row is None else bytes(row[0])
 
-    def _held(self, run_id: bytes, attempt: int) -> list[Held]:
+    def _held(self, run_id: bytes, attempt: int) -> list[HeldChunk]:
         return [
-            Held(*row)
+            held_chunk(Held(*row))
             for row in self._opened().execute(
                 "SELECT run_id, attempt, chunk_no, size, record FROM held"
                 " WHERE run_id = ? AND attempt = ? ORDER BY chunk_no",

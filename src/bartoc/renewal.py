@@ -4,16 +4,19 @@ starts that waited are given up.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from bartoc.journal import WaitingStart
-from bartoc.starting import RUN_SPEC
+from bartoc.journal import StoredSet, WaitingStart
+from bartoc.starting import RUN_SPEC, RunSpec
 from libbarto.codec import Unknown
+from libbarto.errors import CodecError
 from libbarto.identity import Kind
 from libbarto.message.v2.record import STATE_RECORD, Decided, Ended, Record, Verdict
+from libbarto.message.v2.schedule import SCHEDULE_SET
 
 INTERRUPTED: Final = "its end was not seen: the worker's journal was damaged"
 
@@ -27,12 +30,24 @@ def renumbered(record: Record | Unknown, numbers: Mapping[int, int]) -> Record |
     return msgspec.structs.replace(record, output_seq=last)
 
 
-def given_up(waiting: WaitingStart, reason: str) -> Record:
+def names_in(stored: StoredSet | None) -> dict[bytes, str]:
+    """The schedules of a set, by uid."""
+    try:
+        found = SCHEDULE_SET.decode(b"" if stored is None else stored.body)
+    except CodecError:
+        return {}
+    return {schedule.uid: schedule.name for schedule in found.schedules}
+
+
+def given_up(waiting: WaitingStart, reason: str, names: Mapping[bytes, str]) -> Record:
     """The verdict of a start that waited; of a retry, what the attempt before it ended with.
 
-    Raises `CodecError` where it does not say what it was to start.
+    `names` are those of schedules by uid, for starts that do not say it themselves.
     """
-    spec = RUN_SPEC.decode(waiting.spec)
+    spec = RunSpec(schedule=names.get(waiting.schedule_uid, ""), commands=[])
+    if waiting.spec:
+        with contextlib.suppress(CodecError):
+            spec = RUN_SPEC.decode(waiting.spec)
     if spec.ended:
         ended = STATE_RECORD.decode(spec.ended)
         if isinstance(ended, Ended):

@@ -90,12 +90,23 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Bytes of one stream (1 stdout, 2 stderr) of a step, and the instant they were read at."""
+    """Bytes of one stream (1 stdout, 2 stderr) of a step, and the instant they were read at.
+
+    Where they had to be dropped there is no `data`, and `lost` says how many they were, with
+    `lost_lines` line breaks among them.
+    """
 
     step: int
     stream: int
     at: int
     data: bytes
+    lost: int = 0
+    lost_lines: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes were printed, whether they are here or not."""
+        return len(self.data) or self.lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from bartoc.books import RUN_PROGRESS, Books, Draft, Run, RunProgress, spec_of
 from bartoc.chunker import Chunker
 from bartoc.events import Cancel, Effect, Forget, HeldBack, Now, Resume, Taken
 from bartoc.following import after_end
-from bartoc.journal import Claim, Held, OpenRun
+from bartoc.journal import Claim, HeldChunk, OpenRun
 from bartoc.runner import (
     AttemptEnded,
     Known,
@@ -63,14 +63,16 @@ def held_back(event: HeldBack, draft: Draft) -> list[Effect]:
     return [stop(run)] if run.stopped else []
 
 
-def _taken_up(claim: Claim, stored: OpenRun, held: Sequence[Held]) -> Run:
+def _taken_up(claim: Claim, stored: OpenRun, held: Sequence[HeldChunk]) -> Run:
     origin = RUN_SPEC.decode(claim.spec)
     progress = RUN_PROGRESS.decode(stored.progress) if stored.progress else RunProgress()
     return Run(
         claim,
         origin,
         spec_of(origin, claim.schedule_uid),
-        Chunker(claim.run_id, claim.attempt, origin.output_max, progress.chunks, held),
+        Chunker(
+            claim.run_id, claim.attempt, origin.output_max, progress.chunks, held, progress.gaps
+        ),
         progress.steps_done,
         progress.announced,
         progress.started_at,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bartoc import journal_tables, renewal, seals
-from bartoc.journal import WaitingStart
+from bartoc.journal import StoredSet, WaitingStart
 from bartoc.keeper import files
 from bartoc.witness import Seen
 from libbarto.codec import Codec, Unknown
@@ -430,7 +430,10 @@ class _Building:
         keys: set[tuple[bytes, int]] = set()
         if source is not None:
             self.report.readable = True
+            names: dict[bytes, str] = {}
             if meta.get("generation") is not None and source.intact("set", meta):
+                held = StoredSet(meta["generation"], meta["set_hash"], meta["set_body"])
+                names = renewal.names_in(held)
                 # With -1 it is in force no more, and is taken on anew at the first tick.
                 self.connection.execute(
                     "UPDATE meta SET generation = ?, set_hash = ?, set_body = ?,"
@@ -449,7 +452,7 @@ class _Building:
                 lambda one: renewal.renumbered(one, numbers),
             )
             keys = self._claims(source, current=_is_current(source, safe))
-            self._waiting(source)
+            self._waiting(source, names)
             for name in ("refusal", "verdict", "boot"):
                 self._copy(source, name)
         self._strangers(keys)
@@ -610,12 +613,12 @@ class _Building:
 
     # -- what is decided and not claimed ----------------------------------------------------------
 
-    def _waiting(self, source: _Source) -> None:
+    def _waiting(self, source: _Source, names: Mapping[bytes, str]) -> None:
         """What waits is given up: whether it has started meanwhile, nobody knows for certain."""
         for row in source.rows("waiting", order="run_id"):
             if source.intact("waiting", row):
-                with contextlib.suppress(CodecError, TypeError):
-                    self.append(Lane.STATE, renewal.given_up(WaitingStart(**row), GIVEN_UP))
+                record = renewal.given_up(WaitingStart(**row), GIVEN_UP, names)
+                self.append(Lane.STATE, record)
 
     def _copy(self, source: _Source, name: str) -> None:
         """Take over the rows of a table as they are, where they are as they were written."""

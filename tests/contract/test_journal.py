@@ -8,14 +8,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bartoc import journal_tables
 from bartoc.journal import (
     Claim,
     Held,
+    HeldChunk,
     Journal,
     MemoryJournal,
+    Moved,
+    Room,
     StoredSet,
     Transaction,
     WaitingStart,
@@ -24,7 +28,17 @@ from bartoc.journal import (
 from bartoc.journal_sqlite import SqliteJournal
 from libbarto.errors import JournalError
 from libbarto.identity import NO_TAG, next_tag
-from libbarto.message.v2.record import Lane
+from libbarto.message.v2.record import (
+    OUTPUT_RECORD,
+    STATE_RECORD,
+    Decided,
+    Ended,
+    Lane,
+    Notice,
+    Output,
+    SetApplied,
+    Verdict,
+)
 
 WORKER = b"w" * 16
 SPOOL = b"s" * 16
@@ -39,10 +53,15 @@ class Disk:
 
     def __init__(self, kind: str, path: Path) -> None:
         self._path = path / "journal.db"
+        self._spools = 0
         self._memory = MemoryJournal(WORKER, SPOOL) if kind == "memory" else None
 
+    def _mint(self) -> bytes:
+        self._spools += 1
+        return SPOOL if self._spools == 1 else bytes([self._spools]) * 16
+
     def open(self) -> Journal:
-        return self._memory or SqliteJournal(self._path, WORKER, lambda: SPOOL)
+        return self._memory or SqliteJournal(self._path, WORKER, self._mint)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -142,15 +161,111 @@ async def test_progress_of_an_open_run_is_kept_until_it_ends(disk: Disk) -> None
     assert await journal.commit(Transaction(claims=[(claim(1), [])])) == frozenset()
 
 
+def chunk(number: int) -> Held:
+    data = b"%d\n" % number
+    record = OUTPUT_RECORD.encode(
+        Output(
+            run_id=claim(1).run_id,
+            attempt=1,
+            chunk_no=number,
+            step=1,
+            offset=2 * number,
+            first_line=number,
+            lines=1,
+            started_at=0,
+            segments=b"",
+            data=data,
+        )
+    )
+    return Held(claim(1).run_id, 1, number, len(data), record)
+
+
 async def test_chunks_held_back_come_back_in_order(disk: Disk) -> None:
     journal = disk.open()
     await journal.load()
     run = claim(1).run_id
-    chunks = [Held(run, 1, number, 3, b"rec") for number in (2, 0, 1)]
-    await journal.commit(Transaction(hold=chunks))
+    await journal.commit(Transaction(hold=[chunk(number) for number in (2, 0, 1)]))
     await journal.commit(Transaction(release=[(run, 1, 0), (run, 1, 9)]))
-    assert [h.chunk_no for h in await journal.held(run, 1)] == [1, 2]
+    assert await journal.held(run, 1) == [HeldChunk(1, 2, 2, 1), HeldChunk(2, 2, 4, 2)]
     assert await journal.held(run, 2) == []
+
+
+async def test_chunks_held_back_become_records_where_they_are_named(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    run = claim(1).run_id
+    await journal.commit(Transaction(hold=[chunk(number) for number in (2, 1)]))
+    await journal.commit(
+        Transaction(output=[b"before", Moved(run, 1, 3), b"after"], hold=[chunk(3)])
+    )
+    told = [record.data for record in await journal.read(Lane.OUTPUT, 0, 10_000)]
+    assert told == [b"before", *(chunk(number).record for number in (1, 2, 3)), b"after"]
+    assert await journal.held(run, 1) == []
+    assert (await journal.state()).lanes[Lane.OUTPUT].last == 5
+
+
+async def test_the_room_counts_what_the_server_has_not_acknowledged(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    assert journal.room() == Room()
+    await journal.commit(Transaction(output=[b"x" * 100, b"y" * 10], state=[b"s"]))
+    assert journal.room() == Room(waiting=110)
+    await journal.acknowledge(Lane.OUTPUT, 1)
+    assert journal.room().waiting == 10
+    assert await journal.relieve() == Room(waiting=10)
+    assert (await journal.state()).lanes[Lane.OUTPUT].first == 2
+    await journal.load()
+    assert journal.room().waiting == 10
+    await journal.forget_acknowledged(Lane.OUTPUT, 1)
+    assert journal.room().waiting == 10
+
+
+async def test_a_new_spool_has_what_was_not_acknowledged_and_no_cursors(disk: Disk) -> None:
+    journal = disk.open()
+    await journal.load()
+    before = (await journal.state()).spool_id
+    applied = STATE_RECORD.encode(SetApplied(generation=1, at=5))
+    end = Ended(run_id=claim(1).run_id, attempt=1, verdict=0, ended_at=7, output_seq=3)
+    ended = STATE_RECORD.encode(end)
+    stored = StoredSet(4, b"hash", b"body", 77)
+    waiting = waits(2, spec=b"")
+    await journal.commit(
+        Transaction(
+            claims=[(claim(1), [applied])],
+            state=[ended],
+            output=[chunk(number).record for number in range(4)],
+            cursors={SCHEDULE: 5},
+            new_set=stored,
+            waiting=[waiting],
+        )
+    )
+    await journal.store_epoch(7)
+    await journal.acknowledge(Lane.STATE, 1)
+    await journal.acknowledge(Lane.OUTPUT, 1)
+    await journal.renew("asked for")
+    state = await journal.load()
+    assert state.spool_id != before
+    assert (state.epoch, state.cursors, state.waiting) == (7, {}, ())
+    assert state.current_set is None
+    assert state.pending_set is not None
+    assert (state.pending_set.generation, state.pending_set.body) == (4, b"body")
+    assert [run.claim for run in state.open_runs] == [claim(1)]
+    told = [
+        STATE_RECORD.decode(record.data) for record in await journal.read(Lane.STATE, 0, 10_000)
+    ]
+    notices = [one for one in told if isinstance(one, Notice)]
+    assert [one.kind for one in notices] == ["spool_renewed"]
+    assert "asked for" in notices[0].text
+    assert msgspec.structs.replace(end, output_seq=2) in told
+    (given_up,) = [one for one in told if isinstance(one, Decided)]
+    assert (given_up.verdict, given_up.first_slot) == (Verdict.MISSED, waiting.slot)
+    assert len(told) == 3
+    output = [record.data for record in await journal.read(Lane.OUTPUT, 0, 10_000)]
+    assert output == [chunk(number).record for number in (1, 2, 3)]
+    await journal.commit(Transaction(new_set=StoredSet(5, b"h", b"b", 78)))
+    state = await journal.state()
+    assert state.pending_set is None
+    assert state.current_set == StoredSet(5, b"h", b"b", 78)
 
 
 async def test_only_acknowledged_records_are_pruned_and_the_chain_goes_on(disk: Disk) -> None:

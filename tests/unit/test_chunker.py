@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bartoc.chunker import CHUNK_BYTES, SEGMENTS_MAX, Chunker, Sealed, without_beginning
-from bartoc.journal import Held
+from bartoc.journal import Held, Moved, held_chunk
 from bartoc.runner import FRAME_HEADER, Frame
 from libbarto.message.v2.record import OUTPUT_RECORD, Cut, Output
 from libbarto.message.v2.segment import Segment, pack, unpack
@@ -22,19 +22,31 @@ class Ledger:
         self.held: dict[int, Held] = {}
         self.cut: Cut | None = None
         self.cut_lines = 0
+        self.gaps: list[Cut] = []
 
     def take(self, sealed: Sealed) -> None:
-        for record in map(OUTPUT_RECORD.decode, sealed.records):
-            if isinstance(record, Cut):
-                self.apply(record)
-            else:
-                assert isinstance(record, Output)
-                assert record.chunk_no not in self.rows
-                self.rows[record.chunk_no] = record
         for chunk in sealed.hold:
             self.held[chunk.chunk_no] = chunk
         for _, _, number in sealed.release:
             self.held.pop(number, None)
+        for item in sealed.records:
+            if isinstance(item, Moved):
+                assert item.count == len(self.held)
+                for number in sorted(self.held):
+                    self.store(self.held.pop(number).record)
+            else:
+                self.store(item)
+
+    def store(self, data: bytes) -> None:
+        record = OUTPUT_RECORD.decode(data)
+        if isinstance(record, Cut) and not record.reason:
+            self.apply(record)
+        elif isinstance(record, Cut):
+            self.gaps.append(record)
+        else:
+            assert isinstance(record, Output)
+            assert record.chunk_no not in self.rows
+            self.rows[record.chunk_no] = record
 
     def apply(self, cut: Cut) -> None:
         self.cut = cut
@@ -56,7 +68,7 @@ class Ledger:
 
 def outputs(sealed: Sealed) -> list[Output]:
     """The chunks among what was sealed."""
-    records = map(OUTPUT_RECORD.decode, sealed.records)
+    records = [OUTPUT_RECORD.decode(item) for item in sealed.records if isinstance(item, bytes)]
     return [record for record in records if isinstance(record, Output)]
 
 
@@ -82,14 +94,14 @@ def run_through(
     chunker = Chunker(RUN, 1, output_max)
     ends = [0]
     for frame in frames:
-        ends.append(ends[-1] + FRAME_HEADER + len(frame.data))
+        ends.append(ends[-1] + FRAME_HEADER + frame.size)
     for turn, frame in enumerate(frames):
         chunker.feed(ends[turn + 1], [frame], turn * 0.01)
         ledger.take(chunker.seal(turn * 0.01, everything=seals[turn % len(seals)]))
         if restarts[turn % len(restarts)]:
-            held = [ledger.held[number] for number in sorted(ledger.held)]
+            held = [held_chunk(ledger.held[number]) for number in sorted(ledger.held)]
             progress = chunker.progress()
-            chunker = Chunker(RUN, 1, output_max, progress, held)
+            chunker = Chunker(RUN, 1, output_max, progress, held, chunker.gaps())
             for again in range(ends.index(progress.position), turn + 1):
                 chunker.feed(ends[again + 1], [frames[again]], turn * 0.01)
     ledger.take(chunker.finish(7))
@@ -124,6 +136,60 @@ def test_head_and_tail_are_kept_to_the_byte_and_the_marker_counts_exactly(
     assert ledger.cut_lines == data[head:cut_to].count(b"\n")
     assert ledger.cut.chunk_no not in ledger.rows
     assert not ledger.held
+
+
+@given(texts, pieces, booleans, booleans, booleans)
+@settings(max_examples=200)
+def test_what_is_lost_is_marked_to_the_byte_and_the_rest_is_whole(
+    data: bytes, sizes: list[int], lost: list[bool], seals: list[bool], restarts: list[bool]
+) -> None:
+    frames = []
+    kept: list[tuple[int, bytes]] = []
+    offset = gone = gone_lines = 0
+    for number, frame in enumerate(frames_of(data, sizes)):
+        if lost[number % len(lost)]:
+            lines = frame.data.count(b"\n")
+            gone, gone_lines = gone + len(frame.data), gone_lines + lines
+            frames.append(Frame(0, frame.stream, frame.at, b"", len(frame.data), lines))
+        else:
+            kept.append((offset, frame.data))
+            frames.append(frame)
+        offset += frame.size
+    ledger = run_through(frames, 10_000, seals, restarts)
+    found = {row.offset: row for row in ledger.rows.values()}
+    stored = bytearray(len(data))
+    for at, row in found.items():
+        stored[at : at + len(row.data)] = row.data
+        assert row.first_line == data.count(b"\n", 0, at)
+    for at, piece in kept:
+        assert stored[at : at + len(piece)] == piece
+    assert sum(cut.to_offset - cut.from_offset for cut in ledger.gaps) == gone
+    assert sum(cut.lines or 0 for cut in ledger.gaps) == gone_lines
+    numbers = [*ledger.rows, *(cut.chunk_no for cut in ledger.gaps)]
+    assert sorted(numbers) == list(range(len(numbers)))
+
+
+@given(texts, pieces, st.integers(0, 700), booleans, booleans, booleans)
+@settings(max_examples=200)
+def test_the_tail_is_kept_however_much_is_lost_before_it(
+    data: bytes,
+    sizes: list[int],
+    output_max: int,
+    lost: list[bool],
+    seals: list[bool],
+    restarts: list[bool],
+) -> None:
+    frames = [
+        Frame(0, one.stream, one.at, b"", len(one.data), 0) if lost[n % len(lost)] else one
+        for n, one in enumerate(frames_of(data.replace(b"\n", b"x"), sizes))
+    ]
+    ledger = run_through(frames, output_max, seals, restarts)
+    assert not ledger.held
+    assert sum(len(row.data) for row in ledger.rows.values()) <= max(output_max, 0)
+    tail = output_max - output_max // 10
+    if ledger.cut is not None and frames[-1].data:
+        last = frames[-1].data[-tail:] if tail else b""
+        assert ledger.data().endswith(last)
 
 
 @given(texts, pieces, booleans)
@@ -208,7 +274,9 @@ def test_a_frame_that_was_sealed_whole_is_passed_over_after_a_restart() -> None:
 def test_without_room_for_any_output_all_of_it_is_cut() -> None:
     chunker = Chunker(RUN, 1, 0)
     chunker.feed(1, [Frame(0, 1, 0, b"a\nb\n")], 0.0)
-    (record,) = map(OUTPUT_RECORD.decode, chunker.finish(1).records)
+    (item,) = chunker.finish(1).records
+    assert isinstance(item, bytes)
+    record = OUTPUT_RECORD.decode(item)
     assert isinstance(record, Cut)
     assert (record.from_offset, record.to_offset, record.lines) == (0, 4, 2)
     assert chunker.cut_bytes == 4
