@@ -5,7 +5,7 @@ It keeps what `port` promises, and knows nothing of SQL: `query` answers only th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -83,6 +83,7 @@ from libbarto.message.v2.segment import Segment, pack
 HOUR_US: Final = 3_600_000_000
 
 Key = tuple[bytes, int]
+Pair = tuple[bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -105,6 +106,42 @@ class _Spool:
     )
 
 
+class _Ranges:
+    """Ranges by what tells them apart, and which of them are *lost*."""
+
+    def __init__(self, rows: Iterable[SlotRange] = ()) -> None:
+        self._rows: dict[tuple[object, ...], SlotRange] = {}
+        self._lost: set[tuple[object, ...]] = set()
+        for row in rows:
+            self.put(row)
+
+    def __iter__(self) -> Iterator[SlotRange]:
+        return iter(list(self._rows.values()))
+
+    def like(self, row: SlotRange) -> SlotRange | None:
+        """The one that begins as `row` does."""
+        return self._rows.get(_range_key(row))
+
+    def put(self, row: SlotRange) -> None:
+        """Add it, in the place of one that begins as it does."""
+        key = _range_key(row)
+        self._rows[key] = row
+        if row.verdict is Verdict.LOST:
+            self._lost.add(key)
+        else:
+            self._lost.discard(key)
+
+    def drop(self, row: SlotRange) -> None:
+        """Take it out."""
+        key = _range_key(row)
+        del self._rows[key]
+        self._lost.discard(key)
+
+    def lost(self) -> list[SlotRange]:
+        """Those that give way to what a worker tells."""
+        return [self._rows[key] for key in self._lost]
+
+
 class MemoryStore:
     """See the module's text. While `available` is False every method raises `StoreUnavailable`.
 
@@ -118,9 +155,13 @@ class MemoryStore:
         self._workers: dict[bytes, WorkerRow] = {}
         self._spools: dict[bytes, _Spool] = {}
         self._runs: dict[bytes, _Run] = {}
+        self._running: dict[bytes, None] = {}
+        self._cursors: dict[Pair, int] = {}
+        """The last slot of a pair that is decided or waits; where it has to be found, it is not
+        in here."""
         self._steps: dict[Key, dict[int, StepRow]] = {}
         self._chunks: dict[Key, dict[int, ChunkRow]] = {}
-        self._ranges: list[SlotRange] = []
+        self._ranges = _Ranges()
         self._schedules: dict[bytes, ScheduleRow] = {}
         self._words: dict[bytes, str] = {}
         self._timings: dict[bytes, str] = {}
@@ -138,13 +179,13 @@ class MemoryStore:
         return None if run is None else run.row
 
     def running_rows(self) -> Iterable[RunRow]:
-        return [run.row for run in self._runs.values() if run.row.verdict is None]
+        return [self._runs[run_id].row for run_id in self._running]
 
     def range_rows(self) -> list[SlotRange]:
-        return self._ranges
+        return list(self._ranges)
 
     def put_ranges(self, rows: list[SlotRange]) -> None:
-        self._ranges = rows
+        self._ranges = _Ranges(rows)
 
     def tell(self, audit: Audit) -> None:
         self._told.append(EventRow(audit.at, audit.kind, audit.worker, audit.facts))
@@ -289,11 +330,9 @@ class MemoryStore:
             return  # retention has dropped it
         uid = batch.worker_uid
         if isinstance(record, Claimed | Decided | Waiting):
-            self._ranges = [
-                row
-                for row in self._ranges
-                if not self._is_about(row, uid) or not is_withdrawn(row, record)
-            ]
+            for row in self._ranges.lost():
+                if self._is_about(row, uid) and is_withdrawn(row, record):
+                    self._ranges.drop(row)
         match record:
             case Claimed():
                 self._claimed(batch, record)
@@ -363,20 +402,27 @@ class MemoryStore:
         if known is not None:
             run.output_seq, run.ahead = known.output_seq, known.ahead
         self._runs[record.run_id] = run
+        self._running[record.run_id] = None
+        if record.kind == Kind.CALENDAR and not run.ahead:
+            self._decided_to(batch.worker_uid, record.schedule_uid, record.slot)
         waiting = self._waits.get(record.run_id)
         if waiting is not None and waiting.attempt <= record.attempt:
             del self._waits[record.run_id]
 
+    def _decided_to(self, worker_uid: bytes, schedule_uid: bytes, slot: int) -> None:
+        pair = worker_uid, schedule_uid
+        self._cursors[pair] = max(slot, self._cursors.get(pair, slot))
+
     def _decided(self, batch: Batch, record: Decided) -> None:
         if record.run_id not in self._runs:
             row = range_of(batch, record)
-            if all(_range_key(row) != _range_key(held) for held in self._ranges):
-                self._ranges.append(row)
-        self._waits = {
-            run_id: row
-            for run_id, row in self._waits.items()
-            if row.worker_uid != batch.worker_uid or not is_settled(row, record)
-        }
+            if self._ranges.like(row) is None:
+                self._ranges.put(row)
+            if row.run_id is None:
+                self._decided_to(row.worker_uid, row.schedule_uid, row.last_slot)
+        for waits in list(self._waits.values()):
+            if waits.worker_uid == batch.worker_uid and is_settled(waits, record):
+                del self._waits[waits.run_id]
 
     def _waiting(self, batch: Batch, record: Waiting) -> None:
         run = self._runs.get(record.run_id)
@@ -385,6 +431,8 @@ class MemoryStore:
             return
         if held is not None and held.attempt >= record.attempt:
             return
+        if record.kind == Kind.CALENDAR:
+            self._decided_to(batch.worker_uid, record.schedule_uid, record.slot)
         self._waits[record.run_id] = WaitingRow(
             run_id=record.run_id,
             attempt=record.attempt,
@@ -418,14 +466,15 @@ class MemoryStore:
         """The worker's slots after `now` will be due again: what was decided of them is withdrawn
         (DESIGN section 4)."""
         now = record.now
-        kept = []
         for row in self._ranges:
             of_others = row.worker_uid != worker_uid or row.run_id is not None
             if of_others or row.last_slot <= now:
-                kept.append(row)
-            elif row.first_slot <= now and (count := self._slots_of(row, now)) > 0:
-                kept.append(replace(row, last_slot=now, count=count, decided_at=now))
-        self._ranges = kept
+                continue
+            count = self._slots_of(row, now) if row.first_slot <= now else 0
+            if count > 0:
+                self._ranges.put(replace(row, last_slot=now, count=count, decided_at=now))
+            else:
+                self._ranges.drop(row)
         near, far = self._spans(worker_uid, now)
         self._applied = far + clock_back(near, now)
         self._waits = {
@@ -437,6 +486,12 @@ class MemoryStore:
             of_worker = run.row.worker_uid == worker_uid and run.row.kind == Kind.CALENDAR
             if of_worker and run.row.slot > now:
                 run.ahead = True
+        self._cursors = {
+            pair: slot for pair, slot in self._cursors.items() if pair[0] != worker_uid
+        }
+        for pair, slot in self._decided_slots():
+            if pair[0] == worker_uid:
+                self._decided_to(*pair, slot)
 
     def _slots_of(self, row: SlotRange, until: int) -> int:
         spans = self._of_pair(row.worker_uid, row.schedule_uid)
@@ -561,6 +616,8 @@ class MemoryStore:
         run = self._runs[run_id]
         if run.row.attempt == attempt:
             run.row = replace(run.row, **changes)  # type: ignore[arg-type]
+            if run.row.verdict is not None:
+                self._running.pop(run_id, None)
 
     async def skip_to(self, spool_id: bytes, lane: Lane, epoch: int, mark: Mark, at: int) -> bool:
         self._reach()
@@ -613,8 +670,9 @@ class MemoryStore:
 
     async def runs(self, wanted: RunFilter) -> list[RunRow]:
         self._reach()
-        rows = [self._shown(run) for run in self._runs.values()]
-        rows = [row for row in rows if _wanted(row, wanted)]
+        which = self._running if wanted.running else self._runs
+        runs = (self._runs[run_id] for run_id in which)
+        rows = [self._shown(run) for run in runs if _wanted(run.row, wanted)]
         rows.sort(key=lambda row: (row.slot, row.run_id), reverse=True)
         if wanted.before is not None:
             rows = [row for row in rows if (row.slot, row.run_id) < wanted.before]
@@ -747,10 +805,7 @@ class MemoryStore:
         }
         if pairs is not None:
             found = {pair: found[pair] for pair in pairs if pair in found}
-        for pair, slot in self._decided_slots():
-            if pair in found:
-                found[pair] = max(found[pair], slot)
-        return found
+        return {pair: max(slot, self._cursors.get(pair, slot)) for pair, slot in found.items()}
 
     def _decided_slots(self) -> Iterable[tuple[tuple[bytes, bytes], int]]:
         for run in self._runs.values():
@@ -818,10 +873,12 @@ class MemoryStore:
         self._reach()
         counted = 0
         for row in rows:
-            held = [one for one in self._ranges if _range_key(one) == _range_key(row)]
-            if any(one.verdict is not Verdict.LOST for one in held):
+            held = self._ranges.like(row)
+            if held is not None and held.verdict is not Verdict.LOST:
                 continue
-            self._ranges = [one for one in self._ranges if one not in held] + [row]
+            self._ranges.put(row)
+            if row.run_id is None:
+                self._decided_to(row.worker_uid, row.schedule_uid, row.last_slot)
             counted += 1
         return counted
 
@@ -834,6 +891,7 @@ class MemoryStore:
             if run is not None and run.row.verdict is None:
                 lost = Verdict.LOST
                 run.row = replace(run.row, verdict=lost, reason=reason, ended_at=now)
+                self._running.pop(run_id, None)
                 given += 1
         return given
 
@@ -903,9 +961,12 @@ class MemoryStore:
             statuses += len(self._steps.pop(key))
         for run_id in ids:
             del self._runs[run_id]
+            self._running.pop(run_id, None)
         general = now - round(keep.verdict_age * 1_000_000)
         own = {uid: now - round(age * 1_000_000) for uid, age in keep.verdicts_by_schedule.items()}
-        self._ranges = [r for r in self._ranges if r.last_slot >= own.get(r.schedule_uid, general)]
+        for row in self._ranges:
+            if row.last_slot < own.get(row.schedule_uid, general):
+                self._ranges.drop(row)
         self._gaps = [(uid, row) for uid, row in self._gaps if row.at >= general]
         self._told = [row for row in self._told if row.at >= general]
         spans = []
