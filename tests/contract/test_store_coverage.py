@@ -384,7 +384,10 @@ async def test_what_a_worker_tells_takes_the_place_of_lost(settings: StoreSettin
             (NOON + 6 * HOUR, NOON + 8 * HOUR, 121, Verdict.LOST),
         ]
         assert [row.run_id for row in await store.ranges(ALL) if row.run_id] == []
-        await reporter.state(waiting(5, NOON + 8 * HOUR), decided(NOON, NOON, 1, run_id=run_id(7)))
+        await reporter.state(applied(1, NOON, (SCHEDULE, BY_MINUTE, NOON)))
+        assert await store.cursors() == {(WORKER, SCHEDULE): NOON + 8 * HOUR}
+        await reporter.state(waiting(5, NOON + 7 * HOUR), decided(NOON, NOON, 1, run_id=run_id(7)))
+        assert await store.cursors() == {(WORKER, SCHEDULE): NOON + 7 * HOUR}
         assert [row[3] for row in await told(store)] == [Verdict.MISSED, Verdict.MISSED]
 
 

@@ -333,6 +333,7 @@ class MemoryStore:
             for row in self._ranges.lost():
                 if self._is_about(row, uid) and is_withdrawn(row, record):
                     self._ranges.drop(row)
+                    self._find_cursors(row.worker_uid)
         match record:
             case Claimed():
                 self._claimed(batch, record)
@@ -413,6 +414,14 @@ class MemoryStore:
         pair = worker_uid, schedule_uid
         self._cursors[pair] = max(slot, self._cursors.get(pair, slot))
 
+    def _find_cursors(self, worker_uid: bytes) -> None:
+        """What was decided was withdrawn."""
+        kept = {pair: slot for pair, slot in self._cursors.items() if pair[0] != worker_uid}
+        self._cursors = kept
+        for pair, slot in self._decided_slots():
+            if pair[0] == worker_uid:
+                self._decided_to(*pair, slot)
+
     def _decided(self, batch: Batch, record: Decided) -> None:
         if record.run_id not in self._runs:
             row = range_of(batch, record)
@@ -486,12 +495,7 @@ class MemoryStore:
             of_worker = run.row.worker_uid == worker_uid and run.row.kind == Kind.CALENDAR
             if of_worker and run.row.slot > now:
                 run.ahead = True
-        self._cursors = {
-            pair: slot for pair, slot in self._cursors.items() if pair[0] != worker_uid
-        }
-        for pair, slot in self._decided_slots():
-            if pair[0] == worker_uid:
-                self._decided_to(*pair, slot)
+        self._find_cursors(worker_uid)
 
     def _slots_of(self, row: SlotRange, until: int) -> int:
         spans = self._of_pair(row.worker_uid, row.schedule_uid)
