@@ -17,6 +17,7 @@ from bartoc.overlap import begin, begin_retry, claim
 from bartoc.starting import Start
 from libbarto.identity import Kind
 from libbarto.message.v2.record import Verdict
+from libbarto.message.v2.schedule import Schedule
 
 SPREAD_US: Final = 60_000_000
 """Over this time the starts to be caught up of a fleet's hosts and schedules are spread."""
@@ -46,13 +47,19 @@ def give_up_late(draft: Draft) -> None:
             give_up(waiting, draft, *_GIVEN_UP[waiting.why])
 
 
-def give_up(waiting: WaitingStart, draft: Draft, verdict: Verdict, reason: str) -> None:
-    """A start that waits will not begin; one that waits for a retry ends as it did last."""
+def give_up(
+    waiting: WaitingStart, draft: Draft, verdict: Verdict, reason: str, spec: Schedule | None = None
+) -> None:
+    """A start that waits will not begin; one that waits for a retry ends as it did last. `spec` is
+    its schedule, where that is no longer in the set."""
     if waiting.why == "retry":
         give_up_retry(waiting, draft)
-    else:
-        draft.unwait(waiting.run_id)
-        draft.decided(draft.books.start_of(waiting), verdict, reason)
+        return
+    draft.unwait(waiting.run_id)
+    start = draft.books.start_of(waiting)
+    if spec is not None and not start.ordered:
+        start = replace(start, spec=spec)
+    draft.decided(start, verdict, reason)
 
 
 def begin_due(draft: Draft, *, catch_up: bool) -> None:
@@ -107,10 +114,10 @@ def clock_back(draft: Draft) -> None:
             draft.put(replace(one, due=min(one.due, latest), until=until))
 
 
-def removed(uid: bytes, draft: Draft) -> None:
-    """A schedule is no longer in the set: nothing of it waits any more."""
-    for one in _of(uid, draft):
-        give_up(one, draft, Verdict.SKIPPED, "disabled")
+def removed(spec: Schedule, draft: Draft) -> None:
+    """A schedule is no longer in the set, which had it as `spec`: nothing of it waits any more."""
+    for one in _of(spec.uid, draft):
+        give_up(one, draft, Verdict.SKIPPED, "disabled", spec)
 
 
 def paused(uid: bytes, reason: str, draft: Draft) -> None:

@@ -10,7 +10,7 @@ from bartoc.clockwork import ASLEEP, DISK, DOWN, FORWARD, NO_KEEPER, Away
 from bartoc.deciding import NEWER_DUE, NO_SERVER
 from bartoc.events import Contact, Opened, RunnerGone
 from bartoc.waiting import SPREAD_US
-from libbarto.message.v2.record import Claimed, Waiting
+from libbarto.message.v2.record import Claimed, Decided, Waiting
 from tests.unit.worker_bench import DAY, HOST, MINUTE, SECOND, T0, Bench, schedule, slots
 
 SPREAD_S = SPREAD_US / SECOND
@@ -236,6 +236,7 @@ def test_what_waits_is_skipped_when_its_schedule_is_paused_or_removed() -> None:
     bench.tick(100)
     bench.take_on()
     assert bench.decided() == [(60, 60, 1, "skipped", "disabled")]
+    assert [one.schedule for one in bench.of(Decided)] == ["tick"]  # the history tells its name
     assert bench.waiting() == []
     assert bench.tick(300) == []
 
