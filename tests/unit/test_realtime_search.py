@@ -360,6 +360,16 @@ def test_a_base_without_an_offset_is_refused() -> None:
                 ask(moment, "Europe/Berlin")
 
 
+class Broken(tzinfo):
+    def utcoffset(self, dt: datetime | None) -> timedelta:
+        raise AttributeError("mine")
+
+
+def test_what_is_wrong_in_a_zone_of_the_caller_s_is_not_hidden() -> None:
+    with pytest.raises(AttributeError, match="mine"):
+        Realtime.parse("daily").next_after(datetime(2026, 1, 1, tzinfo=Broken()))
+
+
 @given(CALENDARS, ALL_ZONES, MOMENTS, st.integers(0, 59_999_999))
 def test_a_base_counts_to_the_microsecond(
     calendar: Realtime, name: str, base: datetime, part: int

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta, tzinfo
 from importlib import resources
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,6 +23,7 @@ from libbarto.realtime.zones import (
     names,
     read_tzif,
     suggestion,
+    system_data,
 )
 from tests.unit.realtime_oracle import SECOND, midnight, packaged
 
@@ -113,6 +116,19 @@ def test_a_zone_whose_system_data_agree_is_the_one_that_callers_have() -> None:
     assert load("Europe/Berlin").tzinfo is ZoneInfo("Europe/Berlin")
     for system in (None, data, data + b"\n"):
         assert Zone("Europe/Berlin", data, system).tzinfo is ZoneInfo("Europe/Berlin")
+
+
+def test_the_system_s_data_are_those_of_the_first_place_that_has_them(tmp_path: Path) -> None:
+    here = tmp_path / "here" / "Europe"
+    here.mkdir(parents=True)
+    (here / "Berlin").write_bytes(b"TZif")
+    places = zoneinfo.TZPATH
+    try:
+        zoneinfo.reset_tzpath(to=[tmp_path / "nowhere", tmp_path / "here"])
+        assert system_data("Europe/Berlin") == b"TZif"
+        assert system_data("Europe/Paris") is None
+    finally:
+        zoneinfo.reset_tzpath(to=places)
 
 
 def test_utc_is_the_datetime_module_s_own() -> None:

@@ -166,10 +166,10 @@ def load(name: str) -> Zone:
 @functools.cache
 def _load(name: str) -> Zone:
     data = resources.files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
-    return Zone(name, data, _system_data(name))
+    return Zone(name, data, system_data(name))
 
 
-def _system_data(name: str) -> bytes | None:
+def system_data(name: str) -> bytes | None:
     """What `ZoneInfo(name)` reads before the package's data: the system's, if it has any."""
     for root in zoneinfo.TZPATH:
         try:
