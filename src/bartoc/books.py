@@ -69,8 +69,9 @@ RUN_PROGRESS: Codec[RunProgress] = codec(RunProgress, V2)
 class Run:
     """An attempt that is claimed and not over; `spec` is its schedule as it was then.
 
-    `committed` is its claim's commit, until it is spawned: not before those in `waits_for` are
-    gone. `stopped` says why it was told to end, where it was.
+    `order` is what is to be spawned, until that has been, and `committed` its claim's commit, once
+    there is one; it is not spawned before those in `waits_for` are gone. `stopped` says why it was
+    told to end, where it was.
     """
 
     claim: Claim
@@ -82,10 +83,15 @@ class Run:
     started_at: int | None = None
     fault: str | None = None
     reported_position: int = 0
-    spawned: bool = True
+    order: SpawnOrder | None = None
     committed: Committed | None = None
     waits_for: set[Key] = field(default_factory=set)
     stopped: str = ""
+
+    @property
+    def spawned(self) -> bool:
+        """Was the runner told of it?"""
+        return self.order is None
 
     @property
     def key(self) -> Key:
@@ -180,12 +186,11 @@ class Books:
     def alive(self, uid: bytes, but: bytes = b"") -> dict[Key, int]:
         """The attempts of a schedule that go on here, and their slots; not those of the run
         `but`."""
-        claims = [run.claim for run in self.runs.values()]
-        claims += [run.claim for run in self.unresumed.values()]
         return {
-            (claim.run_id, claim.attempt): claim.slot
-            for claim in claims
-            if claim.schedule_uid == uid and claim.run_id != but
+            key: run.claim.slot
+            for table in (self.runs, self.unresumed)
+            for key, run in table.items()
+            if run.claim.schedule_uid == uid and key[0] != but
         }
 
     def is_ending(self, uid: bytes | None = None) -> bool:
@@ -333,7 +338,8 @@ class Draft:
             self._too_old[start.run_id] = STATE_RECORD.encode(
                 start.decided(Verdict.MISSED, TOO_OLD)
             )
-        self._spawns.append(start.order(books.host, now))
+        order = start.order(books.host, now)
+        self._spawns.append(order)
         if start.ordered:
             self.verdict(start)
         self.unwait(start.run_id)
@@ -342,7 +348,7 @@ class Draft:
             start.run_spec(),
             start.spec,
             Chunker(start.run_id, start.attempt, start.spec.output_max, Progress(), ()),
-            spawned=False,
+            order=order,
         )
         books.runs[run.key] = run
         return run

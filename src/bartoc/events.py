@@ -157,14 +157,11 @@ class Spawn:
     order: SpawnOrder
 
     @classmethod
-    def of(cls, committed: Committed, key: Key, deadline: float | None = None) -> Spawn:
+    def of(cls, committed: Committed, order: SpawnOrder, deadline: float | None = None) -> Spawn:
         """The start of an attempt whose claim this commit made, by `deadline` (boottime) where
         that is given. Raises `ValueError` where it made no such claim."""
-        if key not in committed.claims:
+        if (order.run_id, order.attempt) not in committed.claims:
             raise ValueError("nothing is spawned but in answer to its committed claim")
-        (order,) = (
-            order for order in committed.commit.spawns if (order.run_id, order.attempt) == key
-        )
         return cls(order if deadline is None else replace(order, deadline=deadline))
 
 

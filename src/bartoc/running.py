@@ -238,6 +238,7 @@ def end(
         totals=totals,
         cut_bytes=run.chunker.cut_bytes,
     )
+    draft.books.over.discard(run.key)
     draft.ended(run.key)
     after_end(run, ended, draft)
     draft.then(Forget(*run.key))

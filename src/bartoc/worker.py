@@ -268,12 +268,13 @@ class Worker:
             if run.stopped:
                 running.end_unspawned(run, draft)
         for run in books.runs.values():
+            if run.spawned:
+                continue
             gone = not any(key in books.runs or key in books.unresumed for key in run.waits_for)
-            if run.committed is not None and gone:
+            if run.committed is not None and run.order is not None and gone:
                 deadline = now.boottime + run.spec.start_within_us / 1e6
-                effects.append(Spawn.of(run.committed, run.key, deadline))
-                run.committed = None
-                run.spawned = True
+                effects.append(Spawn.of(run.committed, run.order, deadline))
+                run.committed = run.order = None
         return [*effects, *event.commit.then, *draft.effects()]
 
     # -- time -------------------------------------------------------------------------------------

@@ -177,9 +177,9 @@ def test_nothing_is_spawned_but_in_answer_to_its_claim() -> None:
     assert isinstance(commit, Commit)
     (order,) = commit.spawns
     with pytest.raises(ValueError, match="committed claim"):
-        Spawn.of(Committed(commit, frozenset()), (order.run_id, 1))
+        Spawn.of(Committed(commit, frozenset()), order)
     made = Committed(commit, frozenset({(order.run_id, 1)}))
-    assert Spawn.of(made, (order.run_id, 1)).order == order
+    assert Spawn.of(made, order).order == order
 
 
 def test_an_old_run_that_is_not_taken_up_yet_is_stopped_when_it_is() -> None:

@@ -28,7 +28,7 @@ from bartoc.events import (
     Tick,
     WorkerInput,
 )
-from bartoc.journal import Held, MemoryJournal
+from bartoc.journal import MemoryJournal
 from bartoc.runner import AttemptEnded, Known, NotStarted, RunState, StepEnded, StepStarted
 from bartoc.starting import Host
 from bartoc.worker import Worker
@@ -154,7 +154,7 @@ class Bench:
                     ahead = done(self.journal.state()).ahead
                     todo = self.worker.handle(Recalled(ahead), self.now) + todo
                 case Resume(run_id=run_id, attempt=attempt):
-                    held: tuple[Held, ...] = tuple(done(self.journal.held(run_id, attempt)))
+                    held = tuple(done(self.journal.held(run_id, attempt)))
                     todo = self.worker.handle(HeldBack(run_id, attempt, held), self.now) + todo
                 case Spawn(order=order):
                     self.spawned.append(effect)
