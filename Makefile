@@ -59,6 +59,9 @@ bench: $(READY) ## what is claimed about speed, measured
 	@scripts/packages.sh mariadb
 	@for file in bench/*.py; do [ -e "$$file" ] || continue; echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
+fuzz: $(READY) ## random questions for as long as it is given (FOR=60 seconds, SEED=number)
+	@for file in tests/fuzz/[a-z]*.py; do echo "== $$file"; $(BIN)/python -m "tests.fuzz.$$(basename "$$file" .py)" $(or $(FOR),60) $(SEED) || exit 1; done
+
 lock: $(READY) ## pin the dependencies anew (UPGRADE=1 for the newest that fit)
 	@scripts/lock.sh $(BIN) $(if $(UPGRADE),--upgrade)
 

@@ -360,8 +360,8 @@ def test_a_base_without_an_offset_is_refused() -> None:
                 ask(moment, "Europe/Berlin")
 
 
-class Broken(tzinfo):
-    def utcoffset(self, dt: datetime | None) -> timedelta:
+class Broken(NoOffset):
+    def utcoffset(self, dt: datetime | None) -> None:
         raise AttributeError("mine")
 
 
