@@ -35,6 +35,7 @@ from bartos.store.port import (
     WaitingRow,
 )
 from libbarto.clock import Clock, Instant
+from libbarto.errors import ConfigError, StoreUnavailable
 from libbarto.message.v2.record import Lane, Verdict
 
 log = logging.getLogger("bartos.ledger")
@@ -379,7 +380,10 @@ class Auditor:
         """Keep what is lost, once an hour, until cancelled."""
         while True:
             await self._clock.sleep(LOST_EVERY_S)
-            await self.keep_lost()
+            try:
+                await self.keep_lost()
+            except (StoreUnavailable, ConfigError):
+                continue  # the writer says so, and the next round comes
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,11 @@ class Settings(Common):
     sqlite: Sqlite = Field(default=Sqlite(), description="the embedded database")
     mariadb: MariaDb | None = Field(default=None, description="a MariaDB server in its place")
     retain: Retention = Field(default=Retention(), description="how long things are kept")
+    lost_after: Duration = Field(
+        default=30 * 86_400.0,
+        description="how long a worker may be away before planned starts that it has not told of "
+        "count as *lost*; what it tells later takes their place",
+    )
 
     def secret(self) -> str | None:
         """The API key of the file, read from its own file if it is in one. Raises `ConfigError`."""

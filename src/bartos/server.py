@@ -12,11 +12,13 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from bartos.audit import Auditor
 from bartos.dispatching import Dispatching
 from bartos.endpoints.ws_worker import CreditPool, WorkerLink
 from bartos.hub import Hub
 from bartos.planning import Planner
 from bartos.store.port import Pruned, Retention, Store
+from bartos.watch import Watch
 from bartos.writer import Writer
 from libbarto.clock import Clock
 from libbarto.envelope import SigningKey
@@ -30,6 +32,7 @@ RETENTION_EVERY_S: Final = 600.0
 RETENTION_PAUSE_S: Final = 0.05
 STORE_RETRY_S: Final = 2.0
 DRAIN_S: Final = 5.0
+LOST_AFTER_S: Final = 30 * 86_400.0
 
 
 class Server:
@@ -45,6 +48,7 @@ class Server:
         retention: Callable[[], Retention],
         random_bytes: Callable[[int], bytes],
         version: str,
+        lost_after: Callable[[], float] = lambda: LOST_AFTER_S,
     ) -> None:
         self.store = store
         self.planner = planner
@@ -52,6 +56,8 @@ class Server:
         self.hub = Hub()
         self.writer = Writer(store, clock)
         self.dispatching = Dispatching(store, self.hub, planner, clock)
+        self.watch = Watch(store, planner, clock, self._connected)
+        self.audit = Auditor(store, clock, self._connected, lost_after)
         self.pool = CreditPool()
         self.store_open = asyncio.Event()
         self.stopping = False
@@ -78,6 +84,8 @@ class Server:
         self._spawn(self._dispatch(), "dispatcher")
         self._spawn(self._compare_sessions(), "sessions")
         self._spawn(self._retain(), "retention")
+        self._spawn(self.watch.run(), "watch")
+        self._spawn(self.audit.run(), "audit")
 
     async def stop(self) -> None:
         """Say goodbye to the workers, commit what they have sent, let the store go."""
@@ -113,6 +121,10 @@ class Server:
             await link.run()
         finally:
             self._links.discard(link)
+
+    def _connected(self) -> dict[bytes, int]:
+        """Who is connected, and what each one's clock is ahead of this one's."""
+        return {member.uid: member.offset_us or 0 for member in self.hub}
 
     # -- orders -----------------------------------------------------------------------------------
 
