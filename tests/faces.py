@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from bartos.acting import Actions
+from bartos.dispatching import Dispatching
+from bartos.hub import Hub
+from bartos.planning import Planner
 from bartos.services import Connected, Facts, Joined, Services
 from bartos.store.memory import MemoryStore
-from bartos.store.port import Batch, EpochClaim, Pruned, QueryLimits, QueryResult, Record, Retention
+from bartos.store.port import Batch, EpochClaim, Pruned, QueryLimits, QueryResult, Retention
 from libbarto.errors import UserError
 from libbarto.identity import Kind, occurrence_id, schedule_uid
 from libbarto.message.v2 import segment
@@ -17,6 +21,7 @@ from libbarto.message.v2.record import (
     Ended,
     Lane,
     Output,
+    Record,
     Started,
     Status,
     Stream,
@@ -117,7 +122,14 @@ class Barto:
     @property
     def services(self) -> Services:
         facts: Callable[[], Facts] = lambda: self.facts  # noqa: E731 (read anew at each call)
-        return Services(self.store, self.fleet, self.enrolment, facts, self.clock)
+        return Services(self.store, self.fleet, self.enrolment, facts, self.clock, self.actions)
+
+    @property
+    def actions(self) -> Actions:
+        """Actions of a server that nobody is connected to, and whose dispatcher does not run."""
+        hub, planner = Hub(), Planner()
+        desk = Dispatching(self.store, hub, planner, self.clock)
+        return Actions(self.store, desk, hub, planner, self.clock, lambda: bytes(16))
 
     def uid(self, worker: str) -> bytes:
         return worker.encode().ljust(16, b".")

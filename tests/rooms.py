@@ -69,6 +69,7 @@ ROOMS: dict[str, Room] = {
     "bartos.dispatch_events": Room.CORE,
     "bartos.floating": Room.CORE,
     "bartos.dispatching": Room.SHELL,
+    "bartos.acting": Room.SHELL,
     "bartos.ledger": Room.CORE,
     "bartos.nearest": Room.CORE,
     "bartos.planning": Room.CORE,

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import socket
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Final
 
 from starlette.websockets import WebSocket
 
+from bartos.acting import Actions
 from bartos.api.app import create_app
 from bartos.api.guard import over_unix_socket
 from bartos.config import Configuration, Settings
@@ -199,8 +201,16 @@ class Bartos:
             self._state / "joining.json",
         )
         self._store_words = wanted.described
+        actions = Actions(
+            self.store,
+            self.server.dispatching,
+            self.server.hub,
+            planner,
+            self._clock,
+            lambda: uuid.uuid4().bytes,
+        )
         services = Services(
-            self.store, _Fleet(self.server), self.enrolment, self._facts, self._clock
+            self.store, _Fleet(self.server), self.enrolment, self._facts, self._clock, actions
         )
         app = create_app(services, self._serve_worker)
         tls = server_context(identity.cert, identity.key, settings.tls.client_ca_cert)

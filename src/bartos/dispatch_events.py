@@ -97,12 +97,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class RunAsked:
-    """Somebody wants starts; `request` (a UUID) makes their ids, so that asking again is none."""
+    """Somebody wants starts; `request` (a UUID) makes their ids, so that asking again is none.
+    `again` are the runs that are to be made once more, where it is that."""
 
     request: bytes
     wanted: Sequence[Wanted]
     who: str
     reason: str = ""
+    again: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,6 +247,11 @@ class Dispatcher:
             if start.row.schedule_uid == schedule_uid and start.phase is _Phase.OPEN
         ]
 
+    def worker_of(self, run_id: bytes) -> bytes | None:
+        """The worker that has a run, or a start; None where nobody has it."""
+        uid = self._schedule_of.get(run_id)
+        return None if uid is None else self._alive[uid][run_id].worker_uid
+
     def knows(self, run_id: bytes) -> bool:
         """Has this run no verdict yet, or is this start still to be made?"""
         return run_id in self._starts or run_id in self._schedule_of
@@ -644,14 +649,17 @@ class Dispatcher:
                     reason=event.reason,
                 )
             )
-        facts = {
+        facts: dict[str, object] = {
             "who": event.who,
             "reason": event.reason,
             "schedules": sorted(names),
             "workers": sorted(one.worker[1] for one in event.wanted if one.worker is not None),
             "request": event.request.hex(),
         }
-        draft.audits.append(Audit(now, "run asked", facts))
+        if event.again:
+            facts["again"] = [run_id.hex() for run_id in event.again]
+        kind = "rerun asked" if event.again else "run asked"
+        draft.audits.append(Audit(now, kind, facts))
 
     def _cancel_asked(self, event: CancelAsked, draft: _Draft) -> None:
         now = draft.now.wall

@@ -194,15 +194,24 @@ class Dispatching:
         """What a worker said of an order: of a run by its id, of a cancel by `cancel_request`."""
         return self._heard.get(request)
 
-    async def change(self, seconds: float) -> bool:
-        """Wait until anything has changed, at most so long: True if it has."""
+    def worker_of(self, run_id: bytes) -> bytes | None:
+        """The worker that has a run, or a start; None where nobody has it."""
+        return self.dispatcher.worker_of(run_id)
+
+    def next_change(self) -> Callable[[float], Awaitable[bool]]:
+        """To be called with seconds: waits until something has changed since this was asked for,
+        at most so long; True if it has."""
         changed = self._changed
-        try:
-            async with asyncio.timeout(seconds):
-                await changed.wait()
-        except TimeoutError:
-            return False
-        return True
+
+        async def wait(seconds: float) -> bool:
+            try:
+                async with asyncio.timeout(seconds):
+                    await changed.wait()
+            except TimeoutError:
+                return False
+            return True
+
+        return wait
 
     def _notify(self) -> None:
         self._changed.set()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bartos.acting import Actions
 from bartos.store.port import Retention, Store
 from libbarto.clock import Clock, Instant
 
@@ -101,3 +102,4 @@ class Services:
     enrolment: Enrolment
     facts: Callable[[], Facts]
     clock: Clock
+    actions: Actions

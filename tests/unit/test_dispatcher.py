@@ -755,6 +755,14 @@ def test_asking_twice_is_asking_once() -> None:
     assert len(desk.offers()) == 1
 
 
+def test_a_run_that_is_made_again_is_said_so() -> None:
+    desk = Desk(PINNED)
+    desk.join("web1")
+    desk.do(replace(desk.run_asked("backup", "web1"), again=(named("failed"),)))
+    (audit,) = desk.past.audits
+    assert (audit.kind, audit.facts["again"]) == ("rerun asked", [named("failed").hex()])
+
+
 def test_an_unknown_schedule_is_nothing_to_run() -> None:
     desk = Desk(PINNED)
     desk.join("web1")

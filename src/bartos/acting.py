@@ -1,0 +1,384 @@
+"""What operators do, and how far it has got: run, rerun, cancel, pause and resume.
+
+An action is done by the dispatcher; here is found out who is meant by it, and who of them has
+confirmed it. Workers that are away are told when they come back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from bartos.dispatch_events import RunAsked, Wanted
+from bartos.dispatching import Dispatching, cancel_request
+from bartos.hub import Hub
+from bartos.plan import may_run, spec_of
+from bartos.planning import Planner, facts_of
+from bartos.schedules import Definition
+from bartos.store.orders import ALL_SCHEDULES, NOBODY, OrderRow, PauseRow
+from bartos.store.port import FAILURES, RunFilter, RunRow, Store, WorkerRow
+from libbarto.clock import Clock
+from libbarto.errors import UserError
+from libbarto.identity import Kind
+from libbarto.message.v2.record import Verdict
+from libbarto.message.v2.schedule import SCHEDULE
+from libbarto.selector import Selector
+from libbarto.session import OFFER_SPEC_MAX
+
+Look: TypeAlias = "Callable[[], Awaitable[Done]]"
+
+LOOK_BACK: Final = 10_000
+"""So many runs are looked at for the failed ones of a last slot."""
+
+CONFIRMED: Final = "confirmed"
+PENDING: Final = "pending"
+OFFLINE: Final = "offline"
+REFUSED: Final = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """A worker that an action means, and how far it has got there.
+
+    `state` is `confirmed`, `pending` (connected, and nothing heard yet), `offline` or `refused`.
+    `worker` is empty where the server chooses one and has not yet.
+    """
+
+    worker: str
+    state: str
+    run_id: bytes | None = None
+    verdict: Verdict | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An action, and whom it means. `request` names one that makes starts."""
+
+    meant: Sequence[Meant]
+    request: bytes | None = None
+    schedules: Sequence[str] = ()
+
+    def count(self, state: str) -> int:
+        """How many of them are in this state."""
+        return sum(one.state == state for one in self.meant)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who asks for something, and why."""
+
+    name: str
+    reason: str = ""
+
+
+class Actions:
+    """What operators do. `new_id` makes the 16 bytes of a UUID."""
+
+    def __init__(
+        self,
+        store: Store,
+        dispatching: Dispatching,
+        hub: Hub,
+        planner: Planner,
+        clock: Clock,
+        new_id: Callable[[], bytes],
+    ) -> None:
+        self._store = store
+        self._dispatching = dispatching
+        self._hub = hub
+        self._planner = planner
+        self._clock = clock
+        self._new_id = new_id
+
+    @property
+    def definitions(self) -> Sequence[Definition]:
+        """The schedules in force."""
+        return self._planner.definitions
+
+    # -- starts by hand ---------------------------------------------------------------------------
+
+    async def run(
+        self,
+        definition: Definition,
+        on: str | None,
+        who: Who,
+        *,
+        request: bytes | None = None,
+        wait: float = 0.0,
+        dry_run: bool = False,
+    ) -> Done:
+        """Have a schedule run now: on each of its workers (that `on` selects), or where the server
+        chooses. Raises `UserError` where it cannot run anywhere."""
+        wanted = await self._wanted(definition, on)
+        if dry_run:
+            return self._plan([(one, definition.name) for one in wanted])
+        return await self._start(wanted, who, request, (), wait)
+
+    async def _wanted(self, definition: Definition, on: str | None) -> list[Wanted]:
+        self._may_start(definition)
+        if definition.floating and on is None:
+            return [Wanted(definition.uid)]
+        rows = await self._workers_of(definition)
+        if on is not None:
+            selector = Selector.parse(on)
+            chosen = [row for row in rows if selector.matches(row.name, facts_of(row).words)]
+            if rows and not chosen:
+                names = ", ".join(row.name for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+                raise UserError(
+                    f'no worker of schedule "{definition.name}" is meant by "{on}"; it runs on '
+                    f"{names}"
+                )
+            rows = chosen
+        if not rows:
+            raise UserError(
+                f'schedule "{definition.name}" has no worker: none is known that '
+                f'workers = "{definition.workers}" means'
+            )
+        if definition.floating and len(rows) > 1:
+            raise UserError(
+                f'one worker runs schedule "{definition.name}" at a time, and "{on}" means '
+                f"{len(rows)}: name one, or leave it out and the server chooses"
+            )
+        return [Wanted(definition.uid, (row.uid, row.name)) for row in rows]
+
+    def _may_start(self, definition: Definition) -> None:
+        if not definition.enabled:
+            raise UserError(f'schedule "{definition.name}" is disabled (enabled = false)')
+        size = len(SCHEDULE.encode(spec_of(definition)))
+        if size > OFFER_SPEC_MAX:
+            raise UserError(
+                f'schedule "{definition.name}" has {size} bytes of commands, at most '
+                f"{OFFER_SPEC_MAX} can be sent for a single start: put them into a file"
+            )
+
+    async def _workers_of(self, definition: Definition) -> list[WorkerRow]:
+        rows = await self._store.workers()
+        return [row for row in rows if may_run(definition, facts_of(row))]
+
+    async def rerun(
+        self,
+        runs: Sequence[RunRow],
+        who: Who,
+        *,
+        request: bytes | None = None,
+        wait: float = 0.0,
+        dry_run: bool = False,
+    ) -> Done:
+        """Make runs once more, by the schedules that are in force now, each on its worker, or
+        where the server chooses. Raises `UserError` where a schedule is gone."""
+        wanted: dict[tuple[bytes, bytes], Wanted] = {}
+        by_uid = {definition.uid: definition for definition in self.definitions}
+        names = []
+        for run in runs:
+            definition = by_uid.get(run.schedule_uid)
+            if definition is None:
+                raise UserError(f'schedule "{run.schedule}" is not in force any more')
+            self._may_start(definition)
+            worker = None if definition.floating else (run.worker_uid, run.worker)
+            key = definition.uid, NOBODY if worker is None else worker[0]
+            if key not in wanted:
+                wanted[key] = Wanted(definition.uid, worker)
+                names.append(definition.name)
+        if dry_run:
+            return self._plan(list(zip(wanted.values(), names, strict=True)))
+        again = tuple(run.run_id for run in runs)
+        return await self._start(list(wanted.values()), who, request, again, wait)
+
+    async def last_failed(self, schedule: str) -> list[RunRow]:
+        """The failed runs of a schedule's last planned start: of each worker its newest, where the
+        calendar draws an instant for each (`R`)."""
+        rows = await self._store.runs(RunFilter(schedule=schedule, limit=LOOK_BACK))
+        planned = [row for row in rows if row.kind in {Kind.CALENDAR, Kind.FOLLOW}]
+        if not planned:
+            return []
+        newest: dict[bytes, RunRow] = {}
+        for row in planned:
+            newest.setdefault(row.worker_uid, row)
+        definition = next(
+            (one for one in self.definitions if one.uid == planned[0].schedule_uid), None
+        )
+        drawn = definition is not None and any("R" in text for text in definition.calendars)
+        return [
+            row
+            for row in newest.values()
+            if row.verdict in FAILURES and (drawn or row.slot == planned[0].slot)
+        ]
+
+    def _plan(self, wanted: Sequence[tuple[Wanted, str]]) -> Done:
+        meant = []
+        for one, _ in wanted:
+            if one.worker is None:
+                meant.append(Meant("", PENDING if len(self._hub) else OFFLINE))
+            else:
+                meant.append(Meant(one.worker[1], self._away_or(one.worker[0])))
+        return Done(meant, None, sorted({name for _, name in wanted}))
+
+    async def _start(
+        self,
+        wanted: Sequence[Wanted],
+        who: Who,
+        request: bytes | None,
+        again: Sequence[bytes],
+        wait: float,
+    ) -> Done:
+        request = request or self._new_id()
+        await self._dispatching.run(RunAsked(request, wanted, who.name, who.reason, again))
+        return await self.started(request, wait)
+
+    async def started(self, request: bytes, wait: float = 0.0) -> Done:
+        """How far a request for starts has got; waits for those that are connected to confirm."""
+
+        async def look() -> Done:
+            rows = await self._store.orders(request=request)
+            names = sorted({row.intent.schedule for row in rows})
+            return Done([self._order(row) for row in rows], request, names)
+
+        return await self._wait(look, wait)
+
+    def _order(self, row: OrderRow) -> Meant:
+        intent = row.intent
+        uid: bytes | None = intent.worker_uid
+        if uid == NOBODY:
+            uid = self._dispatching.running(intent.schedule_uid).get(intent.run_id)
+        member = None if uid is None else self._hub.find(uid)
+        worker = intent.worker or ("" if member is None else member.name)
+        heard = self._dispatching.heard(intent.run_id)
+        if row.claimed or row.verdict is not None or (heard is not None and heard.accepted):
+            state = CONFIRMED
+        elif uid is None:
+            state = PENDING if len(self._hub) else OFFLINE
+        else:
+            state = self._away_or(uid)
+        return Meant(worker, state, intent.run_id, row.verdict, row.reason)
+
+    # -- ends by hand -----------------------------------------------------------------------------
+
+    def going_on(self, definition: Definition) -> list[bytes]:
+        """The runs of a schedule that have no verdict, and its starts that are to be made."""
+        uid = definition.uid
+        return [*self._dispatching.running(uid), *self._dispatching.pending(uid)]
+
+    def is_over(self, run_id: bytes) -> bool:
+        """Has this run a verdict, and is nothing of it to be started?"""
+        return not self._dispatching.knows(run_id)
+
+    async def cancel(
+        self, run_ids: Sequence[bytes], who: Who, *, wait: float = 0.0, dry_run: bool = False
+    ) -> Done:
+        """End runs, and give up starts that are not made yet."""
+        workers = {run_id: self._dispatching.worker_of(run_id) for run_id in run_ids}
+        names = {row.uid: row.name for row in await self._store.workers()}
+        if not dry_run and run_ids:
+            await self._dispatching.cancel(run_ids, who.name, who.reason)
+
+        async def look() -> Done:
+            return Done([self._end(run_id, uid, names) for run_id, uid in workers.items()])
+
+        return await self._wait(look, 0.0 if dry_run else wait)
+
+    def _end(self, run_id: bytes, uid: bytes | None, names: Mapping[bytes, str]) -> Meant:
+        member = None if uid is None else self._hub.find(uid)
+        name = "" if uid is None else names.get(uid, "")
+        heard = self._dispatching.heard(cancel_request(run_id))
+        if self.is_over(run_id):
+            return Meant(name, CONFIRMED, run_id)
+        if heard is not None:
+            return Meant(name, CONFIRMED if heard.accepted else REFUSED, run_id, None, heard.reason)
+        return Meant(name, PENDING if member is not None else OFFLINE, run_id)
+
+    # -- pauses -----------------------------------------------------------------------------------
+
+    async def pause(
+        self,
+        definitions: Sequence[Definition] | None,
+        who: Who,
+        *,
+        until: int | None = None,
+        wait: float = 0.0,
+        dry_run: bool = False,
+    ) -> Done:
+        """Pause schedules, or (None) all. Each worker has confirmed when it has taken on a version
+        of its set that says so."""
+        now = self._clock.now()
+        keys = _pause_keys(definitions)
+        rows = [PauseRow(uid, name, who.name, now, who.reason, until) for uid, name in keys.items()]
+        if not dry_run:
+            await self._dispatching.pause(rows)
+        return await self._sets(definitions, keys, 0.0 if dry_run else wait)
+
+    async def resume(
+        self,
+        definitions: Sequence[Definition] | None,
+        who: Who,
+        *,
+        wait: float = 0.0,
+        dry_run: bool = False,
+    ) -> Done:
+        """End the pauses of schedules, or (None) the one of all. Raises `UserError` where there is
+        none."""
+        keys = _pause_keys(definitions)
+        held = keys.keys() & self._planner.pauses.keys()
+        if not held:
+            what = "nothing is paused as a whole" if definitions is None else "it is not paused"
+            every = ALL_SCHEDULES in self._planner.pauses
+            raise UserError(f"{what}{'; all schedules are (resume --all)' if every else ''}")
+        if not dry_run:
+            await self._dispatching.resume(held, who.name)
+        return await self._sets(definitions, keys, 0.0 if dry_run else wait)
+
+    async def pauses(self) -> list[PauseRow]:
+        """Those in force."""
+        return await self._store.pauses()
+
+    async def _sets(
+        self,
+        definitions: Sequence[Definition] | None,
+        keys: Mapping[bytes, str],
+        wait: float,
+    ) -> Done:
+        pinned = [
+            one
+            for one in (self.definitions if definitions is None else definitions)
+            if one.enabled and not one.floating
+        ]
+        known = await self._store.workers()
+        rows = [row for row in known if any(may_run(one, facts_of(row)) for one in pinned)]
+        names = sorted(name for name in keys.values() if name)
+
+        async def look() -> Done:
+            return Done([Meant(row.name, self._set_state(row)) for row in rows], None, names)
+
+        return await self._wait(look, wait)
+
+    def _set_state(self, row: WorkerRow) -> str:
+        member = self._hub.find(row.uid)
+        if member is None:
+            return OFFLINE
+        wanted = hashlib.sha256(self._planner.set_for(row)).digest()
+        is_there = member.set_hash == wanted and member.applied >= member.generation
+        return CONFIRMED if is_there else PENDING
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    def _away_or(self, uid: bytes) -> str:
+        return OFFLINE if self._hub.find(uid) is None else PENDING
+
+    async def _wait(self, look: Look, seconds: float) -> Done:
+        """Look again whenever something has changed, until all that are connected have confirmed,
+        or so many seconds are over."""
+        end = self._clock.boottime() + seconds
+        while True:
+            changed = self._dispatching.next_change()
+            done = await look()
+            left = end - self._clock.boottime()
+            if not done.count(PENDING) or left <= 0 or not await changed(left):
+                return done
+
+
+def _pause_keys(definitions: Collection[Definition] | None) -> dict[bytes, str]:
+    if definitions is None:
+        return {ALL_SCHEDULES: ""}
+    return {one.uid: one.name for one in definitions}
