@@ -53,6 +53,10 @@ log = logging.getLogger("bartoc")
 QUEUE_EVENTS: Final = 64
 GREETING_S: Final = 10.0
 RETRY_S: Final = 1.0
+HELD_UP_S: Final = 0.5
+"""So much later than it asked for, a wait's end tells that the process was stopped or starved."""
+QUIET_TURNS: Final = 5
+HEARD_MAX: Final = 1024
 GAPS_MAX: Final = 16
 Said: TypeAlias = NewSet | Contact | Offered | Asked | Cancelled
 """What the server says."""
@@ -184,7 +188,10 @@ class Agent:
         try:
             due = worker.next_due(self._now())
             while True:
+                expected = self.clock.boottime() + due
                 await self._events.wait(0.0 if self._kept else due)
+                if self.clock.boottime() - expected > HELD_UP_S:
+                    self._kept += await self._heard_meanwhile()
                 if pump.done():
                     await pump
                 if self._journal_error is not None:
@@ -199,6 +206,18 @@ class Agent:
             pump.cancel()
             with contextlib.suppress(asyncio.CancelledError, RunnerLost):
                 await pump
+
+    async def _heard_meanwhile(self) -> list[WorkerInput]:
+        """What the runner has told while this whole process was held up: timers ring first then,
+        but ends come before what time brings. All of it is at hand, so a few turns fetch it."""
+        events: list[WorkerInput] = []
+        quiet = 0
+        while quiet < QUIET_TURNS and len(events) < HEARD_MAX:
+            await asyncio.sleep(0)
+            more = self._events.take()
+            events += more
+            quiet = 0 if more else quiet + 1
+        return events
 
     async def _pump(self) -> None:
         """The runner's events, into the queue; opened again where the keeper is lost."""
@@ -271,7 +290,7 @@ class Agent:
                     if not lost:
                         await self.runner.resume(run_id, attempt, position)
                 case Recall():
-                    recalled = Recalled((await self.journal.state()).ahead)
+                    recalled = Recalled(await self.journal.state())
                     for follows in worker.handle(recalled, self._now()):
                         await self._carry_out(worker, follows, commits)
                 case Answer():

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.fleet import Fleet, processes_of
+from tests.acceptance.crashes import seconds
+from tests.acceptance.fleet import Fleet, processes_of, schedule
 from tests.keepers import keeper_pid
 
 CHILD = "sleep 600 & echo $! $$; wait"
@@ -131,3 +132,37 @@ def test_nothing_is_left_when_all_have_stopped(fleet: Fleet) -> None:
             worker.ends(signal.SIGINT)
     assert fleet.server.ends(signal.SIGTERM) == 0
     fleet.until(lambda: not fleet.processes(), "no process is left", 5)
+
+
+def test_no_slot_is_skipped_for_a_run_that_ended_while_bartoc_was_held_up(fleet: Fleet) -> None:
+    """Its timers ring first when it goes on; what the keeper told meanwhile counts before that."""
+    leia = fleet.workers["leia"]
+    if not leia.is_running():
+        fleet.start_workers("leia")
+    hold = fleet.directory / "hold"
+    hold.touch()
+    command = f"echo $$; while test -e {hold}; do sleep 0.05; done"
+    (pid,) = running(fleet, "held", "leia", command)
+    again = schedule("held", "leia", "*:*:*", [command])
+    fleet.schedules("held", again)
+    fleet.until(lambda: skipped(fleet, "held"), "its next slots are skipped, as it still runs")
+    leia.send(signal.SIGSTOP)
+    stopped = int(time.time())
+    hold.unlink()
+    fleet.until(lambda: not alive([pid]), "it has ended")
+    fleet.until(lambda: time.time() > stopped + 2.2, "two slots have passed")
+    leia.send(signal.SIGCONT)
+    fleet.until(lambda: max(slots(fleet, "held")) > stopped + 2, "it starts again")
+    fleet.schedules("held", "")
+    assert max(skipped(fleet, "held")) <= stopped
+
+
+def slots(fleet: Fleet, name: str) -> list[int]:
+    """The slots of a schedule that have a run, in seconds since 1970."""
+    return [seconds(run["slot"]) for run in fleet.runs(name)]
+
+
+def skipped(fleet: Fleet, name: str) -> list[int]:
+    """The slots of a schedule that were skipped."""
+    ranges = fleet.api("/api/v1/ranges", schedule=name)["ranges"]
+    return [seconds(one["last"]) for one in ranges if one["verdict"] == "skipped"]
