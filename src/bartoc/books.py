@@ -6,7 +6,7 @@ What a draft notes counts in the books at once: if it is not committed, the work
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -131,12 +131,14 @@ class Books:
     def __init__(self, state: JournalState, host: Host) -> None:
         self.uid = state.worker_uid
         self.host = host
-        self.cursors = dict(state.cursors)
-        self.since = dict(state.since)
         self.current: StoredSet | None = state.current_set
         self.newest = state.newest
         self.contact = state.contact
-        self.floor = state.floor
+        self.floor = 0
+        self.cursors: dict[bytes, int] = {}
+        """The last decided slot of each schedule."""
+        self.since: dict[bytes, int] = {}
+        """The instants after which their slots count."""
         self.waiting = {start.run_id: start for start in state.waiting}
         self.refusals = dict(state.refusals)
         self.verdicts = dict(state.verdicts)
@@ -154,7 +156,7 @@ class Books:
         """Why attempts that have yet to be taken up were told to end."""
         self.ran: dict[bytes, set[int]] = {}
         """Slots beyond their cursors that have a run, by schedule."""
-        self.recall(state.ahead)
+        self.recall(state)
         self.timetables: dict[bytes, Timetable] = {}
         self.followers: dict[bytes, list[Schedule]] = {}
         self.offline_max_us = ScheduleSet(schedules=[]).offline_max_us
@@ -175,11 +177,14 @@ class Books:
         """The last decided slot of a schedule; one without a cursor begins now."""
         return self.cursors.get(uid, now.wall)
 
-    def recall(self, ahead: Iterable[tuple[bytes, bytes, int]]) -> None:
-        """Take in the journal's claims (run, schedule, slot) beyond their cursors; those of the
-        calendar count, and their ids tell which these are."""
+    def recall(self, state: JournalState) -> None:
+        """Go by the journal's cursors, and by its claims (run, schedule, slot) beyond them: those
+        of the calendar count, and their ids tell which these are."""
+        self.floor = state.floor
+        self.cursors = dict(state.cursors)
+        self.since = dict(state.since)
         self.ran = {}
-        for run_id, uid, slot in ahead:
+        for run_id, uid, slot in state.ahead:
             if occurrence_id(Kind.CALENDAR, uid, self.uid, slot) == run_id:
                 self.ran.setdefault(uid, set()).add(slot)
 

@@ -6,11 +6,11 @@ in their order. Keys of attempts are (run id, attempt); instants are microsecond
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from bartoc.journal import HeldChunk, Transaction
+from bartoc.journal import HeldChunk, JournalState, Transaction
 from bartoc.runner import Event as RunnerEvent
 from bartoc.runner import Known, SpawnOrder
 from libbarto.message.v2.server import Offer
@@ -57,7 +57,7 @@ class Contact:
 @dataclass(frozen=True, slots=True)
 class Offered:
     """The server offered a start, and the session found that genuine; `received` is the boottime
-    at which it came in."""
+    at which it came in. It is judged at the next `Tick`."""
 
     offer: Offer
     received: float
@@ -103,9 +103,9 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What the journal answered to `Recall`: its claims beyond their schedules' cursors."""
+    """What the journal answered to `Recall`."""
 
-    ahead: Sequence[tuple[bytes, bytes, int]]
+    state: JournalState
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Ask the journal for its claims beyond their cursors, then say `Recalled`."""
+    """Ask the journal what it holds now (`Journal.state`), then say `Recalled`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def apply(pending: NewSet, draft: Draft) -> None:
             _begins(timetable.spec, draft)
         if deciding.is_paused(timetable.spec, now):
             waiting.paused(uid, deciding.paused(timetable.spec.pause_reason), draft)
-    for uid in old.keys() - books.timetables.keys():
+    for uid in sorted(old.keys() - books.timetables.keys()):
         waiting.removed(old[uid].spec, draft)
     draft.take_set(StoredSet(pending.generation, pending.hash, pending.body, now))
     _tell(pending.generation, draft)

@@ -187,15 +187,15 @@ class Worker:
                 return self._contact(event)
             case Offered():
                 self.books.offers.append(event)
-                return self._tick(now)
+                return []
             case Opened(known=known):
                 return self._opened(running.opened(self.books, known), now)
             case RunnerGone():
                 self._ready = False
                 self._unready = now
                 return []
-            case Recalled(ahead=ahead):
-                self.books.recall(ahead)
+            case Recalled(state=state):
+                self.books.recall(state)
                 self._recalling = False
                 return []
             case Committed():
@@ -272,7 +272,9 @@ class Worker:
                 continue
             gone = not any(key in books.runs or key in books.unresumed for key in run.waits_for)
             if run.committed is not None and run.order is not None and gone:
-                deadline = now.boottime + run.spec.start_within_us / 1e6
+                deadline = None
+                if run.waits_for:  # its time counts from now
+                    deadline = now.boottime + run.spec.start_within_us / 1e6
                 effects.append(Spawn.of(run.committed, run.order, deadline))
                 run.committed = run.order = None
         return [*effects, *event.commit.then, *draft.effects()]

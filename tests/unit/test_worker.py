@@ -98,6 +98,7 @@ class Shell:
 
     def __init__(self, held: JournalState, at: float = 0.0) -> None:
         self.worker = Worker(held, HOST, now(at))
+        self.held = held
         self.refuse: set[bytes] = set()
         self.transactions: list[Transaction] = []
         self.effects: list[Effect] = []
@@ -110,7 +111,13 @@ class Shell:
         while todo:
             effect = todo.pop(0)
             if isinstance(effect, Commit):
-                self.transactions.append(effect.transaction)
+                change = effect.transaction
+                self.transactions.append(change)
+                self.held = replace(
+                    self.held,
+                    cursors={**self.held.cursors, **change.cursors},
+                    since={**self.held.since, **change.since},
+                )
                 claims = frozenset(
                     (claim.run_id, claim.attempt)
                     for claim, _ in effect.transaction.claims
@@ -118,7 +125,7 @@ class Shell:
                 )
                 todo = self.worker.handle(Committed(effect, claims), now(at)) + todo
             elif isinstance(effect, Recall):
-                todo = self.worker.handle(Recalled(()), now(at)) + todo
+                todo = self.worker.handle(Recalled(self.held), now(at)) + todo
             else:
                 done.append(effect)
         self.effects += done

@@ -151,8 +151,8 @@ class Bench:
                     made = done(self.journal.commit(transaction))
                     todo = self.worker.handle(Committed(effect, made), self.now) + todo
                 case Recall():
-                    ahead = done(self.journal.state()).ahead
-                    todo = self.worker.handle(Recalled(ahead), self.now) + todo
+                    recalled = Recalled(done(self.journal.state()))
+                    todo = self.worker.handle(recalled, self.now) + todo
                 case Resume(run_id=run_id, attempt=attempt):
                     held = tuple(done(self.journal.held(run_id, attempt)))
                     todo = self.worker.handle(HeldBack(run_id, attempt, held), self.now) + todo
@@ -211,6 +211,7 @@ class Bench:
         kind = Kind(facts["kind"]) if facts["kind"] in list(Kind) else Kind.MANUAL
         run_id = occurrence_id(kind, facts["schedule_uid"], worker, facts["slot"], facts["cause"])
         self.handle(Offered(Offer(run_id=run_id, **facts), received))
+        self.handle(Tick())
         return run_id
 
     def cancel(self, run_id: bytes, reason: str = "") -> bool:
