@@ -54,7 +54,7 @@ def main(runs: int) -> None:
 def measure(command: list[str] | None, config: Path, runs: int) -> None:
     program = [sys.executable, "-c", "pass"]
     if command is not None:
-        start = "import sys; from barto_cli.start import main; sys.exit(main(sys.argv[1:]))"
+        start = "import sys; from barto_cli.app import main; sys.exit(main(sys.argv[1:]))"
         program = [sys.executable, "-c", start, "-c", str(config), *command]
     environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
     took = []

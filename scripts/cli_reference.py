@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer.main
-
 import bartoc.cli
 import bartos.cli
 from barto_cli.app import app
 from bartos.api.app import create_app
 from bartos.api.guard import OPEN
+from libbarto.command_line import Context, Program
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
@@ -70,15 +69,15 @@ def pages() -> dict[str, str]:
     cli = [INTRODUCTION, *program("barto-cli", app)]
     programs = [PROGRAMS]
     for name, own in (("bartos", bartos.cli.app), ("bartoc", bartoc.cli.app)):
-        programs += [f"# {name}", "", typer.main.get_command(own).help or "", ""]
+        programs += [f"# {name}", "", own.group.help or "", ""]
         programs += program(name, own)
     texts = {"barto-cli.md": cli, "programs.md": programs, "api.md": [API, *api()]}
     return {name: "\n".join(lines).rstrip("\n") + "\n" for name, lines in texts.items()}
 
 
-def program(name: str, app: typer.Typer) -> list[str]:
+def program(name: str, app: Program) -> list[str]:
     """A program's options and commands."""
-    root = typer.main.get_command(app)
+    root = app.group
     lines = ["## Before the command", "", *options(root)]
     for path, command in commands(root):
         lines += [f"## {path}", "", command.help or "", "", *usage(f"{name} {path}", command)]
@@ -130,7 +129,7 @@ def usage(path: str, command: Any) -> Iterator[str]:
     words = [path]
     for parameter in command.params:
         if parameter.param_type_name == "argument":
-            words.append(parameter.metavar or parameter.name.upper())
+            words.append(parameter.make_metavar(Context(command)))
         elif parameter.required:
             words.append(f"{parameter.opts[0]} {parameter.name.upper()}")
     yield f"    {' '.join(words)}"
@@ -139,7 +138,7 @@ def usage(path: str, command: Any) -> Iterator[str]:
 
 def options(command: Any) -> Iterator[str]:
     """A table of the options and arguments of a command, as its help tells them."""
-    context = typer.Context(command)
+    context = Context(command)
     yield "| option | meaning |"
     yield "| --- | --- |"
     for parameter in command.params:

@@ -12,36 +12,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from barto_cli.asked import MOST, OPTIONS, SHOWN, Wanted
-from barto_cli.ending import USAGE, ended_well, program_name
+from barto_cli.asked import MOST, SHOWN, Wanted
+from barto_cli.ending import ended_well, program_name
 from barto_cli.render import Format
+from libbarto import command_line as cli
 
 if TYPE_CHECKING:
     from barto_cli.given import Given
 
-HELP = {"help_option_names": ["-h", "--help"]}
-
-app = typer.Typer(
-    name="barto-cli",
+app = cli.Program(
+    "barto-cli",
     help="See and steer what barto runs on your hosts.",
     epilog="Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 server unreachable; "
     "4 refused; 5 no such thing; 130 interrupted.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings=HELP,
 )
-worker = typer.Typer(
-    help="The hosts that run things.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings=HELP,
-)
-app.add_typer(worker, name="worker")
+worker = cli.Program("worker", help="The hosts that run things.")
+app.add(worker)
 
 
 class UpdateKindName(enum.StrEnum):
@@ -55,16 +43,16 @@ class UpdateKindName(enum.StrEnum):
 
 Output = Annotated[
     Format | None,
-    typer.Option("-o", "--output", help="Write a table for people, or a form for programs."),
+    cli.Option("-o", "--output", help="Write a table for people, or a form for programs."),
 ]
-Utc = Annotated[bool, typer.Option("--utc", help="Show times in UTC, not in your zone.")]
+Utc = Annotated[bool, cli.Option("--utc", help="Show times in UTC, not in your zone.")]
 Limit = Annotated[
-    int, typer.Option("-n", "--limit", metavar="N", min=1, help="Runs at most, the newest.")
+    int, cli.Option("-n", "--limit", metavar="N", min=1, help="Runs at most, the newest.")
 ]
 RunsShown = Annotated[
-    int, typer.Option("--limit", metavar="N", min=1, max=1000, help="Runs at most, the newest.")
+    int, cli.Option("--limit", metavar="N", min=1, max=1000, help="Runs at most, the newest.")
 ]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, or @last.")]
+Run = Annotated[str, cli.Argument("RUN", help="A run's id, a beginning of it, or @last.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +71,29 @@ def _version(wanted: bool) -> None:
         from libbarto.build_info import build_info
 
         build = build_info()
-        typer.echo(f"barto-cli {build.version} ({build.commit[:12]}, {build.commit_date})")
-        raise typer.Exit
+        cli.echo(f"barto-cli {build.version} ({build.commit[:12]}, {build.commit_date})")
+        raise cli.Exit
 
 
 @app.callback()
 def flags(
-    context: typer.Context,
+    context: cli.Context,
     verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Say what is read and asked.")
+        int, cli.Option("-v", "--verbose", count=True, help="Say what is read and asked.")
     ] = 0,
     quiet: Annotated[
-        int, typer.Option("-q", "--quiet", count=True, help="Only the answer, no remarks.")
+        int, cli.Option("-q", "--quiet", count=True, help="Only the answer, no remarks.")
     ] = 0,
     enable_std_output: Annotated[
-        bool, typer.Option("-e", "--enable-std-output", help="Of barto 1.x; has no effect.")
+        bool, cli.Option("-e", "--enable-std-output", help="Of barto 1.x; has no effect.")
     ] = False,
     config: Annotated[
         Path | None,
-        typer.Option("-c", "--config", "--config-absolute-path", metavar="FILE", help="Read this."),
+        cli.Option("-c", "--config", "--config-absolute-path", metavar="FILE", help="Read this."),
     ] = None,
     tracing: Annotated[
         Path | None,
-        typer.Option(
+        cli.Option(
             "-t", "--tracing-absolute-path", metavar="FILE", help="Of barto 1.x; has no effect."
         ),
     ] = None,
@@ -113,17 +101,17 @@ def flags(
     utc: Utc = False,
     version: Annotated[
         bool,
-        typer.Option("-V", "--version", callback=_version, is_eager=True, help="Say it and end."),
+        cli.Option("-V", "--version", callback=_version, is_eager=True, help="Say it and end."),
     ] = False,
 ) -> None:
     """See and steer what barto runs on your hosts."""
     if verbose and quiet:
-        raise typer.BadParameter("-v and -q exclude one another")
+        raise cli.BadParameter("-v and -q exclude one another")
     context.obj = Flags(config, output, utc, verbose, quiet)
 
 
 @contextlib.contextmanager
-def given_by(context: typer.Context, output: Format | None, utc: bool) -> Iterator[Given]:
+def given_by(context: cli.Context, output: Format | None, utc: bool) -> Iterator[Given]:
     """What a command needs, made from its options and those before it."""
     from barto_cli.client import Client
     from barto_cli.given import Given, screen_of, standard_output
@@ -155,31 +143,31 @@ def given_by(context: typer.Context, output: Format | None, utc: bool) -> Iterat
 
 @app.command()
 def runs(
-    context: typer.Context,
+    context: cli.Context,
     worker: Annotated[
-        str | None, typer.Option("-w", "--worker", metavar="NAME", help="Only of this worker.")
+        str | None, cli.Option("-w", "--worker", metavar="NAME", help="Only of this worker.")
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option("-s", "--schedule", metavar="NAME", help="Only of this schedule.")
+        str | None, cli.Option("-s", "--schedule", metavar="NAME", help="Only of this schedule.")
     ] = None,
     verdict: Annotated[
         list[str] | None,
-        typer.Option(
+        cli.Option(
             metavar="VERDICT",
             help="Only with this verdict: ok, failed, timed_out, cancelled, skipped, missed, "
             "interrupted, lost. May be given more than once.",
         ),
     ] = None,
-    running: Annotated[bool, typer.Option("--running", help="Only what runs now.")] = False,
+    running: Annotated[bool, cli.Option("--running", help="Only what runs now.")] = False,
     since: Annotated[
         str | None,
-        typer.Option(
+        cli.Option(
             metavar="TIME",
             help="Only planned for this time or later: 2h (ago), today, 2026-11-24, RFC 3339.",
         ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only planned before this time.")
+        str | None, cli.Option(metavar="TIME", help="Only planned before this time.")
     ] = None,
     limit: Limit = 20,
     output: Output = None,
@@ -202,7 +190,7 @@ def runs(
 
 
 @app.command()
-def show(context: typer.Context, run: Run, output: Output = None, utc: Utc = False) -> None:
+def show(context: cli.Context, run: Run, output: Output = None, utc: Utc = False) -> None:
     """Show all about one run, and how each of its steps ended."""
     from barto_cli.commands import history
 
@@ -212,16 +200,16 @@ def show(context: typer.Context, run: Run, output: Output = None, utc: Utc = Fal
 
 @app.command()
 def logs(
-    context: typer.Context,
+    context: cli.Context,
     run: Run,
     stdout_only: Annotated[
-        bool, typer.Option("--stdout-only", help="Only what went to stdout.")
+        bool, cli.Option("--stdout-only", help="Only what went to stdout.")
     ] = False,
     stderr_only: Annotated[
-        bool, typer.Option("--stderr-only", help="Only what went to stderr.")
+        bool, cli.Option("--stderr-only", help="Only what went to stderr.")
     ] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="The very bytes on a terminal, too; they may harm it.")
+        bool, cli.Option("--raw", help="The very bytes on a terminal, too; they may harm it.")
     ] = False,
     output: Output = None,
     utc: Utc = False,
@@ -230,7 +218,7 @@ def logs(
     from barto_cli.commands import history
 
     if stdout_only and stderr_only:
-        raise typer.BadParameter("--stdout-only and --stderr-only exclude one another")
+        raise cli.BadParameter("--stdout-only and --stderr-only exclude one another")
     stream = "stdout" if stdout_only else "stderr" if stderr_only else "both"
     with given_by(context, output, utc) as given:
         history.logs(given, run, stream=stream, raw=raw)
@@ -241,8 +229,8 @@ def logs(
 
 @app.command()
 def info(
-    context: typer.Context,
-    as_json: Annotated[bool, typer.Option("-j", "--json", help="As one JSON object.")] = False,
+    context: cli.Context,
+    as_json: Annotated[bool, cli.Option("-j", "--json", help="As one JSON object.")] = False,
     output: Output = None,
     utc: Utc = False,
 ) -> None:
@@ -255,9 +243,9 @@ def info(
 
 @app.command()
 def clients(
-    context: typer.Context,
+    context: cli.Context,
     versions: Annotated[
-        bool, typer.Option("--versions", help="Only which barto each of them runs.")
+        bool, cli.Option("--versions", help="Only which barto each of them runs.")
     ] = False,
     output: Output = None,
     utc: Utc = False,
@@ -271,11 +259,11 @@ def clients(
 
 @app.command("list")
 def list_(
-    context: typer.Context,
-    name: Annotated[str, typer.Option("-n", "--name", metavar="NAME", help="The worker.")],
+    context: cli.Context,
+    name: Annotated[str, cli.Option("-n", "--name", metavar="NAME", help="The worker.")],
     cmd_name: Annotated[
         str | None,
-        typer.Option("-c", "--cmd-name", "--cmd-name-opt", metavar="CMD", help="The schedule."),
+        cli.Option("-c", "--cmd-name", "--cmd-name-opt", metavar="CMD", help="The schedule."),
     ] = None,
     limit: RunsShown = 100,
     output: Output = None,
@@ -290,7 +278,7 @@ def list_(
 
 @app.command()
 def failed(
-    context: typer.Context, limit: RunsShown = 100, output: Output = None, utc: Utc = False
+    context: cli.Context, limit: RunsShown = 100, output: Output = None, utc: Utc = False
 ) -> None:
     """List the runs that did not end ok, newest first."""
     from barto_cli.commands import printed
@@ -301,8 +289,8 @@ def failed(
 
 @app.command()
 def cmd(
-    context: typer.Context,
-    cmd_name: Annotated[str, typer.Argument(metavar="CMD", help="The schedule.")],
+    context: cli.Context,
+    cmd_name: Annotated[str, cli.Argument("CMD", help="The schedule.")],
     limit: RunsShown = 100,
     output: Output = None,
     utc: Utc = False,
@@ -316,8 +304,8 @@ def cmd(
 
 @app.command()
 def query(
-    context: typer.Context,
-    query: Annotated[str, typer.Option("-q", "--query", metavar="SQL", help="One SELECT.")],
+    context: cli.Context,
+    query: Annotated[str, cli.Option("-q", "--query", metavar="SQL", help="One SELECT.")],
     output: Output = None,
     utc: Utc = False,
 ) -> None:
@@ -330,13 +318,13 @@ def query(
 
 @app.command()
 def cleanup(
-    context: typer.Context,
+    context: cli.Context,
     older_than: Annotated[
         str | None,
-        typer.Option(metavar="AGE", help="Drop what ended longer ago than this: 7d, 12h."),
+        cli.Option(metavar="AGE", help="Drop what ended longer ago than this: 7d, 12h."),
     ] = None,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Annotated[bool, cli.Option("-y", "--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, cli.Option("--dry-run", help="Only count.")] = False,
     output: Output = None,
     utc: Utc = False,
 ) -> None:
@@ -349,10 +337,10 @@ def cleanup(
 
 @app.command()
 def updates(
-    context: typer.Context,
-    name: Annotated[str, typer.Option("-n", "--name", metavar="NAME", help="The worker.")],
+    context: cli.Context,
+    name: Annotated[str, cli.Option("-n", "--name", metavar="NAME", help="The worker.")],
     update_kind: Annotated[
-        UpdateKindName, typer.Option("-u", "--update-kind", help="Whose output it is.")
+        UpdateKindName, cli.Option("-u", "--update-kind", help="Whose output it is.")
     ],
     output: Output = None,
     utc: Utc = False,
@@ -367,34 +355,97 @@ def updates(
 # -- without a server -----------------------------------------------------------------------------
 
 
-def said_once(name: str, **more: Any) -> Any:
-    """An option of `calendar`, as the table has it from which the quick way reads it too."""
-    option = OPTIONS[name]
-    return typer.Option(*option.flags, metavar=option.metavar or None, help=option.help, **more)
-
-
 @app.command()
 def calendar(
-    context: typer.Context,
+    context: cli.Context,
     expressions: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="CALENDAR", help="When it runs, as 'Mon..Fri 02:30'; several are a union."
+        cli.Argument("CALENDAR", help="When it runs, as 'Mon..Fri 02:30'; several are a union."),
+    ] = None,
+    tz: Annotated[
+        str | None,
+        cli.Option(
+            "--tz",
+            metavar="ZONE",
+            help="The zone it is read in, as Europe/Berlin; left out: this host's.",
         ),
     ] = None,
-    tz: Annotated[str | None, said_once("tz")] = None,
-    limit: Annotated[int, said_once("limit", min=1, max=MOST)] = SHOWN,
-    since: Annotated[str | None, said_once("since")] = None,
-    cron: Annotated[bool, said_once("cron")] = False,
-    worker: Annotated[str | None, said_once("worker")] = None,
-    schedule: Annotated[str | None, said_once("schedule")] = None,
-    dst_gap: Annotated[str, said_once("dst_gap")] = "next",
-    dst_repeat: Annotated[str, said_once("dst_repeat")] = "auto",
-    systemd: Annotated[bool, said_once("systemd")] = False,
-    check: Annotated[Path | None, said_once("check")] = None,
-    workers: Annotated[int | None, said_once("workers", min=0)] = None,
-    output: Annotated[Format | None, said_once("output")] = None,
-    utc: Annotated[bool, said_once("utc")] = False,
+    limit: Annotated[
+        int,
+        cli.Option(
+            "-n", "--limit", metavar="N", min=1, max=MOST, help="Planned starts at most, the next."
+        ),
+    ] = SHOWN,
+    since: Annotated[
+        str | None,
+        cli.Option(
+            "--from",
+            metavar="TIME",
+            help="From this time on, not from now: today, 2027-03-28, '2027-03-28 01:00', "
+            "RFC 3339.",
+        ),
+    ] = None,
+    cron: Annotated[
+        bool,
+        cli.Option("--cron", help="What is given is crontab lines, as '0 2 * * 1-5' or @daily."),
+    ] = False,
+    worker: Annotated[
+        str | None,
+        cli.Option(
+            "--worker",
+            metavar="WORKER",
+            help="For R: whose times, by its uid; a name is good for an example.",
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        cli.Option("--schedule", metavar="NAME", help="For R: the name (or id) of the schedule."),
+    ] = None,
+    dst_gap: Annotated[
+        str,
+        cli.Option(
+            "--dst-gap",
+            metavar="next|skip",
+            help="What clocks leave out in spring: after it, or never.",
+        ),
+    ] = "next",
+    dst_repeat: Annotated[
+        str,
+        cli.Option(
+            "--dst-repeat",
+            metavar="auto|once",
+            help="What clocks repeat in autumn: an hour of * twice, or all once.",
+        ),
+    ] = "auto",
+    systemd: Annotated[
+        bool, cli.Option("--systemd", help="As systemd does it: --dst-gap skip --dst-repeat once.")
+    ] = False,
+    check: Annotated[
+        Path | None,
+        cli.Option(
+            "--check",
+            metavar="FILE",
+            help="Judge every schedule of this bartos.toml, and of schedules.d beside it; exit "
+            "code 1 where something is found.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        cli.Option(
+            "--workers",
+            metavar="N",
+            min=0,
+            help="For --check: how many workers there are, which nobody can ask.",
+        ),
+    ] = None,
+    output: Annotated[
+        Format | None,
+        cli.Option("-o", "--output", help="Write a table for people, or a form for programs."),
+    ] = None,
+    utc: Annotated[
+        bool,
+        cli.Option("--utc", help="Show times in UTC, and read it in UTC where --tz is left out."),
+    ] = False,
 ) -> None:
     """Show when a schedule runs, in words and in times, or judge those of a file. Asks no server.
 
@@ -418,7 +469,7 @@ def calendar(
         check=None if check is None else str(check),
         workers=workers,
     )
-    raise typer.Exit(answer(wanted, output or said.output or Format.TABLE, utc or said.utc))
+    raise cli.Exit(answer(wanted, output or said.output or Format.TABLE, utc or said.utc))
 
 
 # -- what is to change ----------------------------------------------------------------------------
@@ -426,10 +477,10 @@ def calendar(
 
 @app.command()
 def plan(
-    context: typer.Context,
+    context: cli.Context,
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A bartos.toml; schedules.d beside it is read too."),
+        cli.Argument("FILE", help="A bartos.toml; schedules.d beside it is read too."),
     ],
     output: Output = None,
     utc: Utc = False,
@@ -445,7 +496,7 @@ def plan(
     code = 0  # where whoever read it has gone
     with given_by(context, output, utc) as given:
         code = planning.plan(given, file)
-    raise typer.Exit(code)
+    raise cli.Exit(code)
 
 
 # -- workers --------------------------------------------------------------------------------------
@@ -453,11 +504,11 @@ def plan(
 
 @worker.command("add")
 def worker_add(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the worker is to be called.")],
+    context: cli.Context,
+    name: Annotated[str, cli.Argument("NAME", help="What the worker is to be called.")],
     label: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A label. May be given more than once."),
+        cli.Option(metavar="KEY=VALUE", help="A label. May be given more than once."),
     ] = None,
     output: Output = None,
     utc: Utc = False,
@@ -470,7 +521,7 @@ def worker_add(
 
 
 @worker.command("list")
-def worker_list(context: typer.Context, output: Output = None, utc: Utc = False) -> None:
+def worker_list(context: cli.Context, output: Output = None, utc: Utc = False) -> None:
     """List the workers: whether they are here, their clocks, their labels."""
     from barto_cli.commands import fleet
 
@@ -484,25 +535,7 @@ def worker_list(context: typer.Context, output: Output = None, utc: Utc = False)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code (DESIGN section 9)."""
     program = program_name(arguments)
-
-    def work() -> int:
-        try:
-            ended = app(arguments, prog_name=program, standalone_mode=False)
-        except typer.TyperException as error:
-            return _usage(program, error)
-        except typer.Abort:
-            raise KeyboardInterrupt from None
-        return ended if isinstance(ended, int) else 0
-
-    return ended_well(program, work)
-
-
-def _usage(program: str, error: typer.TyperException) -> int:
-    message = error.format_message()
-    where = getattr(getattr(error, "ctx", None), "command_path", program)
-    if message:
-        sys.stderr.write(f"{program}: {message}\nTry '{where} --help'.\n")
-    return USAGE
+    return ended_well(program, lambda: app(arguments, program=program))
 
 
 if __name__ == "__main__":

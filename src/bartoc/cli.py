@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from libbarto import command_line as cli
 from libbarto.errors import BartoError, ConfigError, ConnectionClosed
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=False,
-    pretty_exceptions_enable=False,
+app = cli.Program(
+    "bartoc",
     help="The worker of barto: fires its schedules, runs the commands, delivers what they print.",
 )
 
@@ -31,7 +28,7 @@ class Given:
     flags: dict[str, object]
 
 
-def _given(context: typer.Context) -> Given:
+def _given(context: cli.Context) -> Given:
     found = context.find_object(Given)
     assert found is not None
     return found
@@ -39,10 +36,10 @@ def _given(context: typer.Context) -> Given:
 
 @app.callback(invoke_without_command=True)
 def run(
-    context: typer.Context,
+    context: cli.Context,
     config: Annotated[
         Path | None,
-        typer.Option(
+        cli.Option(
             "-c",
             "--config",
             "--config-absolute-path",
@@ -50,27 +47,27 @@ def run(
             help="The bartoc.toml to read.",
         ),
     ] = None,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
-    quiet: Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say less.")] = 0,
+    verbose: Annotated[int, cli.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
+    quiet: Annotated[int, cli.Option("-q", "--quiet", count=True, help="Say less.")] = 0,
     enable_std_output: Annotated[
-        bool, typer.Option("-e", "--enable-std-output", help="Log to the terminal as well.")
+        bool, cli.Option("-e", "--enable-std-output", help="Log to the terminal as well.")
     ] = False,
     log_file: Annotated[
         Path | None,
-        typer.Option("-t", "--tracing-absolute-path", metavar="FILE", help="Log to a file too."),
+        cli.Option("-t", "--tracing-absolute-path", metavar="FILE", help="Log to a file too."),
     ] = None,
     redb: Annotated[
         Path | None,
-        typer.Option("-r", "--redb-absolute-path", hidden=True, help="Of barto 1.x; no effect."),
+        cli.Option("-r", "--redb-absolute-path", hidden=True, help="Of barto 1.x; no effect."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What this worker is called.")
+        str | None, cli.Option(metavar="NAME", help="What this worker is called.")
     ] = None,
     state_dir: Annotated[
-        Path | None, typer.Option(metavar="DIRECTORY", help="Identity and journal.")
+        Path | None, cli.Option(metavar="DIRECTORY", help="Identity and journal.")
     ] = None,
     version: Annotated[
-        bool, typer.Option("-V", "--version", help="Show the version and leave.")
+        bool, cli.Option("-V", "--version", help="Show the version and leave.")
     ] = False,
 ) -> None:
     """Run the worker in the foreground.
@@ -80,8 +77,8 @@ def run(
     if version:
         from libbarto.build_info import build_info
 
-        typer.echo(f"bartoc {build_info().version}")
-        raise typer.Exit
+        cli.echo(f"bartoc {build_info().version}")
+        raise cli.Exit
     flags: dict[str, object] = {
         "name": name,
         "state_dir": None if state_dir is None else str(state_dir),
@@ -141,11 +138,11 @@ def _read(file: Path, key: str) -> bytes:
 
 @app.command()
 def join(
-    context: typer.Context,
-    url: Annotated[str, typer.Argument(metavar="URL", help="https://SERVER:PORT")],
-    code: Annotated[str, typer.Argument(metavar="CODE", help="What the server printed.")],
+    context: cli.Context,
+    url: Annotated[str, cli.Argument("URL", help="https://SERVER:PORT")],
+    code: Annotated[str, cli.Argument("CODE", help="What the server printed.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Also where this host has joined already.")
+        bool, cli.Option("--replace", help="Also where this host has joined already.")
     ] = False,
 ) -> None:
     """Make this host a worker of the server at URL: writes bartoc.toml.
@@ -164,14 +161,14 @@ def join(
     state_dir = given.flags.get("state_dir")
     state = Path(str(state_dir)) if state_dir else where.state
     files = write(told, given.config or where.files[0], state.absolute(), replace=replace)
-    typer.echo(f'this host is the worker "{told.name}" of {told.server.url()} now')
+    cli.echo(f'this host is the worker "{told.name}" of {told.server.url()} now')
     for file in files:
-        typer.echo(f"    wrote {file}")
-    typer.echo("start it:  bartoc")
+        cli.echo(f"    wrote {file}")
+    cli.echo("start it:  bartoc")
 
 
 @app.command()
-def stop(context: typer.Context) -> None:
+def stop(context: cli.Context) -> None:
     """Have the running worker end its commands and leave.
 
     Example: bartoc stop
@@ -186,20 +183,20 @@ def stop(context: typer.Context) -> None:
     try:
         stopped = asyncio.run(stop_worker(state, patience))
     except TimeoutError:
-        typer.echo(f"bartoc: it has not stopped within {patience:.0f} s", err=True)
-        raise typer.Exit(1) from None
-    typer.echo("stopped" if stopped else f"no bartoc runs on {state}")
+        cli.echo(f"bartoc: it has not stopped within {patience:.0f} s", err=True)
+        raise cli.Exit(1) from None
+    cli.echo("stopped" if stopped else f"no bartoc runs on {state}")
 
 
 def main() -> None:
     """The entry point."""
     try:
-        app()
+        sys.exit(app(program="bartoc"))
     except ConnectionClosed as error:
-        typer.echo(f"bartoc: {error.reason}", err=True)
+        cli.echo(f"bartoc: {error.reason}", err=True)
         sys.exit(3)
     except BartoError as error:
-        typer.echo(f"bartoc: {error}", err=True)
+        cli.echo(f"bartoc: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from libbarto import command_line as cli
 from libbarto.errors import BartoError, ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -21,16 +20,14 @@ if TYPE_CHECKING:
     from bartos.config import Configuration
     from bartos.plan import WorkerFacts
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=False,
-    pretty_exceptions_enable=False,
+app = cli.Program(
+    "bartos",
     help="The server of barto: keeps schedules, holds the workers, stores every run.",
 )
 
 Config = Annotated[
     Path | None,
-    typer.Option(
+    cli.Option(
         "-c", "--config", "--config-absolute-path", metavar="FILE", help="The bartos.toml to read."
     ),
 ]
@@ -47,7 +44,7 @@ class Given:
     flags: dict[str, object]
 
 
-def _given(context: typer.Context, config: Path | None = None) -> Given:
+def _given(context: cli.Context, config: Path | None = None) -> Given:
     """The options before the command; `-c` may stand behind it as well."""
     found = context.find_object(Given)
     assert found is not None
@@ -56,34 +53,34 @@ def _given(context: typer.Context, config: Path | None = None) -> Given:
 
 @app.callback(invoke_without_command=True)
 def run(
-    context: typer.Context,
+    context: cli.Context,
     config: Config = None,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
-    quiet: Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say less.")] = 0,
+    verbose: Annotated[int, cli.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
+    quiet: Annotated[int, cli.Option("-q", "--quiet", count=True, help="Say less.")] = 0,
     enable_std_output: Annotated[
-        bool, typer.Option("-e", "--enable-std-output", help="Log to the terminal as well.")
+        bool, cli.Option("-e", "--enable-std-output", help="Log to the terminal as well.")
     ] = False,
     log_file: Annotated[
         Path | None,
-        typer.Option("-t", "--tracing-absolute-path", metavar="FILE", help="Log to a file too."),
+        cli.Option("-t", "--tracing-absolute-path", metavar="FILE", help="Log to a file too."),
     ] = None,
     listen: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The address to listen on.")
+        str | None, cli.Option(metavar="ADDRESS", help="The address to listen on.")
     ] = None,
-    port: Annotated[int | None, typer.Option(metavar="PORT", help="The port.")] = None,
+    port: Annotated[int | None, cli.Option(metavar="PORT", help="The port.")] = None,
     state_dir: Annotated[
-        Path | None, typer.Option(metavar="DIRECTORY", help="Keys and the embedded database.")
+        Path | None, cli.Option(metavar="DIRECTORY", help="Keys and the embedded database.")
     ] = None,
     version: Annotated[
-        bool, typer.Option("-V", "--version", help="Show the version and leave.")
+        bool, cli.Option("-V", "--version", help="Show the version and leave.")
     ] = False,
 ) -> None:
     """Run the server in the foreground. A first one also does what `bartos init` does."""
     if version:
         from libbarto.build_info import build_info
 
-        typer.echo(f"bartos {build_info().version}")
-        raise typer.Exit
+        cli.echo(f"bartos {build_info().version}")
+        raise cli.Exit
     flags: dict[str, object] = {
         "listen": listen,
         "port": port,
@@ -169,12 +166,12 @@ def _banner(server: Bartos, configuration: Configuration, fault: ConfigError | N
 
 @app.command()
 def init(
-    context: typer.Context,
+    context: cli.Context,
     config: Config = None,
     listen: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help='The address to listen on: "0.0.0.0".')
+        str | None, cli.Option(metavar="ADDRESS", help='The address to listen on: "0.0.0.0".')
     ] = None,
-    port: Annotated[int | None, typer.Option(metavar="PORT", help="The port.")] = None,
+    port: Annotated[int | None, cli.Option(metavar="PORT", help="The port.")] = None,
 ) -> None:
     """Make bartos.toml, the server's key, a small CA and its certificate.
 
@@ -202,16 +199,14 @@ def init(
         port=port,
         state_dir=None if state_dir is None else str(Path(str(state_dir)).absolute()),
     )
-    typer.echo(report(made, listen=listen or LOOPBACK, named=given.config is not None))
+    cli.echo(report(made, listen=listen or LOOPBACK, named=given.config is not None))
 
 
 @app.command()
 def check(
-    context: typer.Context,
+    context: cli.Context,
     config: Config = None,
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE…]", help="The files to check.")
-    ] = None,
+    files: Annotated[list[Path] | None, cli.Argument("FILE", help="The files to check.")] = None,
 ) -> None:
     """Read the configuration as a start would, and say what is wrong or probably not meant.
 
@@ -229,8 +224,8 @@ def check(
         workers=_known_workers(given),
         now=SystemClock().now(),
     )
-    typer.echo(str(report))
-    raise typer.Exit(report.exit_code)
+    cli.echo(str(report))
+    raise cli.Exit(report.exit_code)
 
 
 def _known_workers(given: Given) -> list[WorkerFacts] | None:
@@ -264,10 +259,10 @@ def _known_workers(given: Given) -> list[WorkerFacts] | None:
 
 @app.command()
 def migrate(
-    context: typer.Context,
+    context: cli.Context,
     config: Config = None,
     check_only: Annotated[
-        bool, typer.Option("--check", help="Only say what is to be done; exit code 6 if anything.")
+        bool, cli.Option("--check", help="Only say what is to be done; exit code 6 if anything.")
     ] = False,
 ) -> None:
     """Bring the database to the form that this version needs. A start does it, too.
@@ -283,19 +278,19 @@ def migrate(
     wanted = store_settings(load_all(given.config, flags=given.flags))
     steps = asyncio.run(pending(wanted) if check_only else bring(wanted))
     for step in steps:
-        typer.echo(step)
+        cli.echo(step)
     if not steps:
-        typer.echo(f"{wanted.described}: nothing to do")
+        cli.echo(f"{wanted.described}: nothing to do")
     if steps and check_only:
-        raise typer.Exit(6)
+        raise cli.Exit(6)
 
 
 @app.command()
 def reload(
-    context: typer.Context,
+    context: cli.Context,
     config: Config = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Also where it removes most of the schedules.")
+        bool, cli.Option("--yes", help="Also where it removes most of the schedules.")
     ] = False,
 ) -> None:
     """Have the running server read its configuration again.
@@ -310,22 +305,22 @@ def reload(
     state = loaded.settings.state_dir or loaded.places.state
     pid = StateLock(state).holder()
     if pid is None:
-        typer.echo(f"bartos: no server runs on {state}", err=True)
-        raise typer.Exit(3)
+        cli.echo(f"bartos: no server runs on {state}", err=True)
+        raise cli.Exit(3)
     report = check_files(path=given.config)
     if report.faults:
-        typer.echo(str(report), err=True)
-        raise typer.Exit(2)
+        cli.echo(str(report), err=True)
+        raise cli.Exit(2)
     if yes:
         (state / CONFIRMATION).touch(mode=0o600)
     os.kill(pid, signal.SIGHUP)
-    typer.echo("asked; the server's log says what changed")
+    cli.echo("asked; the server's log says what changed")
 
 
 @app.command()
 def demo(
     for_: Annotated[
-        str | None, typer.Option("--for", metavar="DURATION", help="End by itself, as after 30s.")
+        str | None, cli.Option("--for", metavar="DURATION", help="End by itself, as after 30s.")
     ] = None,
 ) -> None:
     """A server, a worker and a few schedules on this host, live before your eyes.
@@ -337,18 +332,18 @@ def demo(
     from bartos.demo import run_demo
     from libbarto.quantity import parse_duration
 
-    raise typer.Exit(run_demo(None if for_ is None else parse_duration(for_)))
+    raise cli.Exit(run_demo(None if for_ is None else parse_duration(for_)))
 
 
 def main() -> None:
     """The entry point."""
     try:
-        app()
+        sys.exit(app(program="bartos"))
     except StoreUnavailable as error:
-        typer.echo(f"bartos: the database does not answer: {error}", err=True)
+        cli.echo(f"bartos: the database does not answer: {error}", err=True)
         sys.exit(3)
     except BartoError as error:
-        typer.echo(f"bartos: {error}", err=True)
+        cli.echo(f"bartos: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -17,7 +17,7 @@ from libbarto.identity import calendar_seed, schedule_uid
 from libbarto.realtime import Realtime
 from tests.acceptance.test_cli_commands import environment, on_a_terminal
 
-PROGRAM = [sys.executable, "-m", "barto_cli.start"]
+PROGRAM = [sys.executable, "-m", "barto_cli.app"]
 BERLIN = ["--tz", "Europe/Berlin"]
 
 
@@ -197,7 +197,7 @@ def test_policies() -> None:
     )[1]
     assert json.loads(out)["next"][0]["at"] == "2029-10-28T02:00:00Z"
     code, _, err = says("daily", "--dst-gap", "hold")
-    assert (code, err) == (2, "start.py: --dst-gap is next or skip, not hold\n")
+    assert (code, err) == (2, "app.py: --dst-gap is next or skip, not hold\n")
 
 
 def test_crontab_lines() -> None:
@@ -224,11 +224,11 @@ def test_never_is_said_and_is_no_error() -> None:
 
 
 def test_a_mistake_is_marked() -> None:
-    assert says("25:00") == (2, "", "start.py: hour is 0 to 23, got 25\n    25:00\n    ^^\n")
+    assert says("25:00") == (2, "", "app.py: hour is 0 to 23, got 25\n    25:00\n    ^^\n")
     assert says()[0] == 2
     assert says("daily", "--from", "noon")[0] == 2
     code, _, err = says("daily", "--check", "x")
-    assert (code, err) == (2, "start.py: --check reads a file: leave the expressions out\n")
+    assert (code, err) == (2, "app.py: --check reads a file: leave the expressions out\n")
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
@@ -247,10 +247,10 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_it_needs_neither_the_command_line_nor_a_server_s_libraries() -> None:
-    heavy = {"typer", "click", "pydantic", "rich", "websockets", "msgspec", "ssl", "sqlalchemy"}
+def test_it_needs_none_of_the_heavy_libraries() -> None:
+    heavy = {"pydantic", "rich", "websockets", "msgspec", "ssl", "sqlalchemy"}
     script = (
-        "import sys; from barto_cli.start import main\n"
+        "import sys; from barto_cli.app import main\n"
         "assert main(['calendar', '02:R', '--tz', 'Europe/Berlin']) == 0\n"
         "print(*sys.modules, sep='\\n')"
     )
@@ -353,7 +353,7 @@ def test_a_check_that_finds_nothing(tmp_path: Path) -> None:
 def test_a_check_of_what_is_no_configuration(tmp_path: Path) -> None:
     file = tmp_path / "bartos.toml"
     code, _, err = says("--check", "bartos.toml", cwd=tmp_path)
-    assert (code, err) == (2, "start.py: bartos.toml: cannot be read: No such file or directory\n")
+    assert (code, err) == (2, "app.py: bartos.toml: cannot be read: No such file or directory\n")
     file.write_bytes(b"\xff")
     assert says("--check", str(file))[0] == 2
     file.write_text("x = [\n")

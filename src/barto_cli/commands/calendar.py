@@ -1,6 +1,6 @@
 """When does a schedule run? The command `calendar`: without a server, and without a configuration.
 
-It imports little, so that it answers at once: see `barto_cli.start`.
+It imports little, so that it answers at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from barto_cli import times
-from barto_cli.asked import OPTIONS, Wanted
+from barto_cli.asked import Wanted
 from barto_cli.files import beside, read_file, shown_path
 from barto_cli.render import Column, Format, Listing, Row, Screen, json_text, lines_of, many, plain
 from libbarto.errors import UserError
@@ -60,7 +60,7 @@ def run(wanted: Wanted, to: Surroundings) -> int:
         raise UserError("name a calendar, as 'Mon..Fri 02:30', or a file with --check")
     for key, valid in (("dst_gap", ("next", "skip")), ("dst_repeat", ("auto", "once"))):
         if getattr(wanted, key) not in valid:
-            flag = OPTIONS[key].flags[0]
+            flag = f"--{key.replace('_', '-')}"
             raise UserError(f"{flag} is {' or '.join(valid)}, not {getattr(wanted, key)}")
     shown = _shown(wanted, to)
     if to.form is Format.JSON:
