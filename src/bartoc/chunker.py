@@ -47,11 +47,10 @@ class Progress(Struct):
 
 class Gaps(Struct):
     """What the chunker must remember of output that was lost: the gap that it stands at, in bytes
-    and lines, and all that was lost beside what `output_max` cuts out; where the head ends."""
+    and lines; and where the head ends, which may be within one."""
 
     open_bytes: U64 = 0
     open_lines: U64 = 0
-    lost: U64 = 0
     head_end: U64 | None = None
 
 
@@ -110,7 +109,6 @@ class Chunker:
         self._buffered = 0
         self._gap_bytes = lost.open_bytes
         self._gap_lines = lost.open_lines
-        self._lost = lost.lost
         self._head_end = self.head_max if lost.head_end is None else lost.head_end
         self._fed = start.sealed - start.skip
         self._boundaries: deque[tuple[int, int]] = deque()
@@ -160,7 +158,7 @@ class Chunker:
         self._end_gap(sealed, at)
         if self.marker_no is None or self.sealed <= self.output_max:
             return sealed
-        cut_to = max(self.sealed - self.tail_max, self._head_end)
+        cut_to = self._cut_to()
         # Where the cut ends within a chunk, whoever stores it drops its beginning, and counts.
         lines: int | None = None
         if not self._held and cut_to == self.sealed:
@@ -186,15 +184,16 @@ class Chunker:
 
     @property
     def cut_bytes(self) -> int:
-        """How much is left out of what has been sealed: beyond `output_max`, or lost."""
-        return max(0, self.sealed - self.output_max) + self._lost
+        """How much `output_max` leaves out of what has been sealed."""
+        if self.marker_no is None or self.sealed <= self.output_max:
+            return 0
+        return max(0, self._cut_to() - self._head_end)
 
     def gaps(self) -> Gaps:
         """What to remember of what was lost."""
         return Gaps(
             open_bytes=self._gap_bytes,
             open_lines=self._gap_lines,
-            lost=self._lost,
             head_end=None if self.marker_no is None else self._head_end,
         )
 
@@ -277,13 +276,15 @@ class Chunker:
         """What this frame carried is lost: the gap grows, and is marked when it ends."""
         self._gap_bytes += frame.lost
         self._gap_lines += frame.lost_lines
-        if self.sealed < self.output_max:
-            self._lost += min(frame.lost, self.output_max - self.sealed)
         self.sealed += frame.lost
         self.lines += frame.lost_lines
         self.last_step = frame.step + 1
         sealed.moved = True
         self._let_go(sealed)
+
+    def _cut_to(self) -> int:
+        """Where the tail begins."""
+        return max(self.sealed - self.tail_max, self._head_end)
 
     def _end_gap(self, sealed: Sealed, at: int) -> None:
         """Mark the gap that ends here, if there is one."""

@@ -19,8 +19,10 @@ from bartoc.keeper import crash, files
 from bartoc.keeper.files import Message
 from bartoc.runner import (
     EVENT_BYTES,
+    STDOUT,
     AttemptEnded,
     Event,
+    Flow,
     Frame,
     Known,
     NotStarted,
@@ -31,6 +33,7 @@ from bartoc.runner import (
     StepEnded,
     StepStarted,
     StreamTotals,
+    lost,
 )
 from libbarto.clock import Clock
 
@@ -64,6 +67,7 @@ class KeeperRunner:
         self._link: _Link | None = None
         self._readings: dict[_Key, _Reading] = {}
         self._ready: dict[_Key, None] = {}
+        self._flow = Flow.GO
         self._wake = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -77,6 +81,7 @@ class KeeperRunner:
                 f"the keeper of {self._directory} does not answer; see {files.LOG} there"
             ) from error
         self._stopped.clear()
+        self._flow = Flow.GO
         self._link.follow(self._heard, self._lost)
         return tuple(
             Known(bytes.fromhex(run), attempt, RunState(state), position)
@@ -122,6 +127,12 @@ class KeeperRunner:
         crash.at("forget.before_write")
         await self._say("forget", run_id, attempt)
         crash.at("forget.after_write")
+
+    def let_output(self, flow: Flow) -> None:
+        if flow is not self._flow:
+            self._flow = flow
+            self._ready.update(dict.fromkeys(self._readings))
+            self._wake.set()
 
     async def events(self) -> AsyncIterator[Event]:
         while True:
@@ -183,7 +194,7 @@ class KeeperRunner:
             del self._ready[key]
             reading = self._readings[key]
             try:
-                event = reading.next(*key)
+                event = reading.next(*key, self._flow)
             except FileNotFoundError:
                 if not reading.forgotten:
                     raise
@@ -345,8 +356,8 @@ class _Reading:
         """The keeper refused it, and has no files of it."""
         self._refused = event
 
-    def next(self, run_id: bytes, attempt: int) -> Event | None:
-        """The next event, None where all was told that there is by now."""
+    def next(self, run_id: bytes, attempt: int, flow: Flow) -> Event | None:
+        """The next event, None where all was told that there is by now, or that may be told."""
         if self._refused is not None:
             event, self._refused = self._refused, None
             self.over = True
@@ -355,7 +366,11 @@ class _Reading:
             self._read_status()
         until = int(self._lines[0]["pos"]) if self._lines else self._output_until
         if self._position < until:
+            if flow is Flow.WAIT:
+                return None
             frames = self._read_output(until)
+            if flow is Flow.DROP:
+                frames = tuple(map(lost, frames))
             if frames:
                 return OutputRead(run_id, attempt, self._position, frames)
         if not self._lines:
@@ -390,10 +405,10 @@ class _Reading:
                 return ()
             size = min(EVENT_BYTES, until - self._position)
             data = os.pread(self._segment, size, self._position - self._begin)
-            frames = tuple(Frame(*frame) for frame in files.frames(data))
-            if frames:
-                self._position += sum(files.FRAME_HEADER + len(frame.data) for frame in frames)
-                return frames
+            found = list(files.frames(data))
+            if found:
+                self._position += sum(files.FRAME_HEADER + len(frame[3]) for frame in found)
+                return tuple(map(_frame, found))
             self.close()
         return ()
 
@@ -412,6 +427,13 @@ class _Reading:
             os.close(segment)
         self._position = until
         return False
+
+
+def _frame(read: tuple[int, int, int, bytes]) -> Frame:
+    step, stream, at, data = read
+    if stream != files.GAP:
+        return Frame(step, stream, at, data)
+    return Frame(step, STDOUT, at, b"", *files.parse_lost(data))
 
 
 def _event(run_id: bytes, attempt: int, line: Message) -> Event:

@@ -18,6 +18,7 @@ import enum
 import hashlib
 import re
 import shlex
+import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -62,6 +63,16 @@ class SpawnOrder:
     continue_on_error: bool = False
     deadline: float | None = None
     slot: int | None = None
+
+
+class Flow(enum.Enum):
+    """What becomes of output."""
+
+    GO = "go"
+    WAIT = "wait"
+    """None is told, nor what comes after it: the commands' pipes fill, and they wait."""
+    DROP = "drop"
+    """It is counted, and told as lost."""
 
 
 class RunState(enum.Enum):
@@ -215,7 +226,14 @@ class Runner(Protocol):
         """End an attempt: TERM to the whole tree, KILL after `grace` seconds. Idempotent."""
 
     async def forget(self, run_id: bytes, attempt: int) -> None:
-        """All of an attempt that has ended is durable elsewhere; drop it. Idempotent."""
+        """All of an attempt that has ended is durable elsewhere; drop it. Idempotent.
+
+        One that runs goes on, unheard: nobody will ask for it.
+        """
+
+    def let_output(self, flow: Flow) -> None:
+        """What becomes of all attempts' output from now on; at first, and after `open`, it goes.
+        Never waits, and may be called on a runner that is not open."""
 
     def events(self) -> AsyncIterator[Event]:
         """What happens, in order for each attempt; at most about 1 MiB of output is in flight.
@@ -269,6 +287,7 @@ class _Attempt:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     room: asyncio.Event = field(default_factory=asyncio.Event)
     kill_at: float = 0.0
+    forgotten: bool = False
     stopped_by: str | None = None
     task: asyncio.Task[None] | None = None
 
@@ -285,7 +304,7 @@ class _Cursor:
     position: int
     told: int = 0
 
-    def next(self) -> Event | None:
+    def next(self, flow: Flow) -> Event | None:
         """The next event, in the order in which things happened."""
         held = self.attempt
         until = held.told[self.told][0] if self.told < len(held.told) else held.position
@@ -295,7 +314,9 @@ class _Cursor:
             if end > until or size >= EVENT_BYTES:
                 break
             if end > self.position:
-                frames.append(frame)
+                if flow is Flow.WAIT:
+                    return None
+                frames.append(lost(frame) if flow is Flow.DROP else frame)
                 self.position = end
                 size += len(frame.data)
         if frames:
@@ -304,6 +325,14 @@ class _Cursor:
             self.told += 1
             return held.told[self.told - 1][1]
         return None
+
+
+def lost(frame: Frame) -> Frame:
+    """The same, with its bytes counted only."""
+    if frame.lost:
+        return frame
+    size, lines = len(frame.data), frame.data.count(b"\n")
+    return Frame(frame.step, frame.stream, frame.at, b"", size, lines)
 
 
 EVENT_BYTES = 256 * 1024
@@ -343,12 +372,14 @@ class ScriptedRunner:
         self._cursors: dict[tuple[bytes, int], _Cursor] = {}
         self._connected = False
         self._stopping = False
+        self._flow = Flow.GO
         self._wake = asyncio.Event()
         self._pid = 1000
         self.started: list[tuple[bytes, int]] = []
 
     async def open(self) -> tuple[Known, ...]:
         self._connected = True
+        self._flow = Flow.GO
         self._cursors.clear()
         return tuple(
             Known(run_id, number, held.state, held.position)
@@ -393,9 +424,19 @@ class ScriptedRunner:
 
     async def forget(self, run_id: bytes, attempt: int) -> None:
         held = self._held(run_id, attempt)
-        if held is not None and held.state is not RunState.RUNNING:
+        if held is None:
+            return
+        self._cursors.pop(held.key, None)
+        if held.state is RunState.RUNNING:
+            held.forgotten = True
+            held.taken = sys.maxsize
+            held.room.set()
+        else:
             del self._attempts[held.key]
-            self._cursors.pop(held.key, None)
+
+    def let_output(self, flow: Flow) -> None:
+        self._flow = flow
+        self._wake.set()
 
     async def events(self) -> AsyncIterator[Event]:
         while True:
@@ -462,7 +503,7 @@ class ScriptedRunner:
     def _next(self) -> Event | None:
         """The next event, attempts taking turns."""
         for key, cursor in self._cursors.items():
-            event = cursor.next()
+            event = cursor.next(self._flow)
             if event is not None:
                 self._cursors[key] = self._cursors.pop(key)
                 return event
@@ -506,6 +547,8 @@ class ScriptedRunner:
         )
         attempt.state = RunState.ENDED
         self._tell(attempt, end)
+        if attempt.forgotten:
+            self._attempts.pop(attempt.key, None)
 
     async def _run_step(self, attempt: _Attempt, step: int) -> bool:
         order = attempt.order

@@ -41,7 +41,7 @@ from libbarto.message.v2.record import (
 ASIDE_MAX: Final = 5
 """So many journals that were set aside are kept, the newest."""
 
-LOST_OUTPUT: Final = "lost with the worker's journal"
+LOST_OUTPUT: Final = "the worker's journal was damaged"
 GIVEN_UP: Final = "the worker's journal was damaged"
 
 _PAGE: Final = 4096

@@ -33,6 +33,7 @@ from bartoc.runner import (
 )
 from libbarto.clock import SystemClock
 from tests.keepers import end_keeper, keeper_pid
+from tests.small_disk import fill, free, small_disk
 
 pytestmark = pytest.mark.real_loop
 
@@ -614,6 +615,102 @@ async def test_what_the_disk_does_not_take_waits_and_nothing_is_lost(
     events = await told(runner)
     assert output(events) == b"up\n" + b"".join(b"%d\n" % n for n in range(1, 100_001))
     assert ends(events) == [(8, None, None)]
+
+
+async def serve_impatiently(directory: Path) -> None:
+    """Start a keeper that drops output after a second on a full disk."""
+    starter = await asyncio.create_subprocess_exec(
+        PYTHON,
+        "-c",
+        "import sys; from bartoc.keeper import attempt, server; attempt.DROP_AFTER = 1.0\n"
+        "server.serve(sys.argv[1])",
+        str(directory),
+    )
+    assert await starter.wait() == 0
+
+
+async def test_output_that_waits_too_long_for_a_full_disk_is_dropped_and_counted(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        await serve_impatiently(disk)
+        runner = KeeperRunner(disk, SystemClock())
+        try:
+            await runner.open()
+            go, done = tmp_path / "go", tmp_path / "done"
+            os.mkfifo(go)
+            text = f"echo up; read x <{go}; seq 200000; touch {done}; read x <{go}; echo end"
+            await runner.spawn(order(f"{text}; exit 8"))
+            assert await printed_line(runner) == "up\n"
+            fill(disk, leave=100_000)
+            go.write_text("\n")
+            await until(done.exists, 20.0)  # the command is not held up for ever
+            free(disk)
+            log = disk / "keeper.log"
+            await until(lambda: "output is dropped" in log.read_text())
+            go.write_text("\n")
+            await runner.resume(RUN, 1, 0)
+            events = await told(runner)
+            printed = b"up\n" + b"".join(b"%d\n" % n for n in range(1, 200_001)) + b"end\n"
+            frames = [f for one in events if isinstance(one, OutputRead) for f in one.frames]
+            there = b"".join(frame.data for frame in frames)
+            lost, lines = sum(f.lost for f in frames), sum(f.lost_lines for f in frames)
+            assert lost > 100_000
+            assert len(there) + lost == len(printed)
+            assert there.count(b"\n") + lines == printed.count(b"\n")
+            place = 0
+            for frame in frames:  # what is there is where it was printed
+                assert frame.lost or printed[place : place + frame.size] == frame.data
+                place += frame.size
+            assert ends(events) == [(8, None, None)]
+            assert ended(events).streams[STDOUT].sha256 == hashlib.sha256(printed).digest()
+        finally:
+            await runner.close()
+            await asyncio.to_thread(end_keeper, disk)
+
+
+async def test_a_keeper_of_the_version_before_is_understood(
+    runner: KeeperRunner, tmp_path: Path
+) -> None:
+    starter = await asyncio.create_subprocess_exec(
+        PYTHON,
+        "-c",
+        "import sys; from bartoc.keeper import files, server; files.PROTOCOL -= 1\n"
+        "server.serve(sys.argv[1])",
+        str(tmp_path),
+    )
+    assert await starter.wait() == 0
+    await runner.open()
+    await runner.spawn(order("echo old; exit 5"))
+    events = await told(runner)
+    assert output(events) == b"old\n"
+    assert ends(events) == [(5, None, None)]
+
+
+async def test_eight_megabytes_and_more_wait_for_a_bartoc_that_is_away(
+    runner: KeeperRunner, tmp_path: Path
+) -> None:
+    await runner.open()
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    await runner.spawn(order(f"echo up; read x <{go}; seq 3000000; exit 9"))
+    assert await printed_line(runner) == "up\n"
+    await runner.close()
+    go.write_text("\n")
+    held = tmp_path / "runs" / f"{RUN.hex()}.1"
+    await until(lambda: size_of(held) > UNTAKEN_MAX)
+    (known,) = await runner.open()
+    assert known.state is RunState.RUNNING  # it waits
+    await runner.resume(RUN, 1, 0)
+    events = await told(runner)
+    digest = hashlib.sha256(b"up\n" + b"".join(b"%d\n" % n for n in range(1, 3_000_001)))
+    assert hashlib.sha256(output(events)).digest() == digest.digest()
+    assert ends(events) == [(9, None, None)]
+
+
+def size_of(directory: Path) -> int:
+    """Bytes of output that a directory holds."""
+    return sum(file.stat().st_size for file in directory.glob("out.*"))
 
 
 FULL = {"could not start: File too large", "could not start: No space left on device"}

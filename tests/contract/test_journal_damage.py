@@ -470,7 +470,7 @@ async def test_a_gap_within_a_runs_output_is_marked_to_the_byte(tmp_path: Path) 
     assert isinstance(first, Output) and isinstance(last, Output)
     assert (cut.from_offset, cut.to_offset) == (first.offset, last.offset)
     assert (cut.lines, cut.first_line) == (20, 40)
-    assert cut.reason == "lost with the worker's journal"
+    assert cut.reason == "the worker's journal was damaged"
     await journal.close()
 
 

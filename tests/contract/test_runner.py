@@ -17,6 +17,7 @@ from bartoc.runner import (
     STDOUT,
     AttemptEnded,
     Event,
+    Flow,
     Known,
     NotStarted,
     OutputRead,
@@ -353,12 +354,43 @@ async def test_what_is_forgotten_is_not_known_any_more(rig: Rig) -> None:
     assert await rig.runner.open() == ()
 
 
-async def test_what_runs_is_not_forgotten(rig: Rig) -> None:
+async def test_what_is_forgotten_while_it_runs_goes_on_unheard(rig: Rig) -> None:
     await rig.runner.open()
-    await rig.runner.spawn(order("sleep 0.1; exit 5"))
+    await rig.runner.spawn(order("sleep 0.1; echo unheard; exit 5"))
     await first(rig.runner, StepStarted)
     await rig.runner.forget(RUN, 1)
-    assert ends(await told(rig.runner)) == [(0, 5, None, None)]
+    await rig.runner.spawn(order("sleep 0.4; exit 6", attempt=2))
+    assert ends(await told(rig.runner, 2)) == [(0, 6, None, None)]
+    assert [known.attempt for known in await rig.runner.open()] == [2]
+
+
+async def test_output_waits_with_what_comes_after_it_and_goes_on(rig: Rig) -> None:
+    await rig.runner.open()
+    rig.runner.let_output(Flow.WAIT)
+    await rig.runner.spawn(order("echo waits; exit 3"))
+    await rig.runner.spawn(order("exit 4", attempt=2))
+    assert ends(await told(rig.runner, 2)) == [(0, 4, None, None)]  # it printed nothing
+    rig.runner.let_output(Flow.GO)
+    events = await told(rig.runner)
+    assert printed(events, STDOUT) == b"waits\n"
+    assert ends(events) == [(0, 3, None, None)]
+
+
+async def test_output_that_is_dropped_is_counted_exactly(rig: Rig) -> None:
+    await rig.runner.open()
+    rig.runner.let_output(Flow.DROP)
+    await rig.runner.spawn(order("echo one; echo two; exit 3"))
+    events = await told(rig.runner)
+    frames = [frame for one in events if isinstance(one, OutputRead) for frame in one.frames]
+    assert not any(frame.data for frame in frames)
+    assert (sum(f.lost for f in frames), sum(f.lost_lines for f in frames)) == (8, 2)
+    assert ends(events) == [(0, 3, None, None)]
+    end = events[-1]
+    assert isinstance(end, AttemptEnded)
+    assert end.streams[STDOUT].bytes == 8  # what was printed, wherever it is
+    await rig.runner.open()
+    await rig.runner.resume(RUN, 1, 0)  # nothing was taken over: all of it is here again
+    assert printed(await told(rig.runner), STDOUT) == b"one\ntwo\n"
 
 
 async def test_only_an_open_runner_takes_orders(rig: Rig) -> None:

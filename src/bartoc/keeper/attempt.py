@@ -34,6 +34,9 @@ its main process is gone."""
 
 _LOOK_AGAIN = 0.1
 _DISK_PATIENCE = 1.0
+DROP_AFTER = 60.0
+"""Seconds that output waits for a disk that is full; then it is dropped, and counted."""
+
 _DRAIN_BYTES = 1024 * 1024
 """What may be read beyond `UNTAKEN_MAX` when the main process is gone: what the pipes held."""
 
@@ -69,6 +72,10 @@ class Keeper(Protocol):
 
     def grew(self, attempt: Attempt) -> None:
         """There is more in the attempt's files."""
+
+    def scarce(self) -> bool:
+        """Has the disk no room for output any more?"""
+        return False
 
     def over(self, attempt: Attempt) -> None:
         """The attempt has ended, or did not start, and all of it stands in its files."""
@@ -118,6 +125,11 @@ class Attempt:
         self._kill: Timer | None = None
         self._look: Timer | None = None
         self._disk: Timer | None = None
+        self._disk_full_since = 0.0
+        self._dropping = False
+        """The disk was full for so long that output is counted only."""
+        self.forgotten = False
+        """Nobody follows it: it goes on, and all that it prints is let go."""
 
     @property
     def position(self) -> int:
@@ -190,6 +202,13 @@ class Attempt:
         if self._paused and self._room():
             for fd in list(self._paused):
                 self._resume(fd)
+
+    def forget(self) -> None:
+        """Go on with nobody listening, and leave nothing behind."""
+        self.forgotten = True
+        self._output.discard()
+        for fd in list(self._paused):
+            self._resume(fd)
 
     def stop(self, why: str, grace: float) -> None:
         """TERM now, KILL after `grace` seconds; the first reason is kept, the earlier KILL too.
@@ -284,6 +303,9 @@ class Attempt:
         """Read what is there, once or as far as there is room."""
         stream = self._pipes[fd]
         while self._room():
+            if not self._dropping and self._keeper.scarce():
+                self._disk_full(fd, "the disk is full")
+                return
             try:
                 data = os.read(fd, files.READ_BYTES)
             except BlockingIOError:
@@ -292,10 +314,15 @@ class Attempt:
                 self._close(fd)
                 return
             crash.at("keeper.after_output")
+            if self._dropping:
+                self._output.drop(self._step, stream, _now(), data)
+                if once:
+                    return
+                continue
             try:
                 self._output.write(self._step, stream, _now(), data)
             except OSError as error:
-                self._disk_full(fd, error)
+                self._disk_full(fd, error.strerror or str(error))
                 return
             self._keeper.grew(self)
             if once:
@@ -304,6 +331,8 @@ class Attempt:
             self._pause(fd)
 
     def _room(self) -> bool:
+        if self._dropping or self.forgotten:
+            return True
         if self._output.pending is not None:
             return False
         if self._ended is not None:  # then what is left is what the pipes hold
@@ -329,26 +358,31 @@ class Attempt:
         del self._pipes[fd]
         os.close(fd)
 
-    def _disk_full(self, fd: int, error: OSError) -> None:
+    def _disk_full(self, fd: int, why: str) -> None:
         """The disk does not take output: read no more, and try again in a while."""
         self._pause(fd)
         if self._disk is None:
-            self._keeper.log(f"{self.run}.{self.attempt}: output waits: {error.strerror}")
+            self._keeper.log(f"{self.run}.{self.attempt}: output waits: {why}")
+            self._disk_full_since = time.monotonic()
             self._disk = self._keeper.later(_DISK_PATIENCE, self._try_disk)
 
     def _try_disk(self) -> None:
         self._disk = None
         try:
-            self._output.retry()
             self._status.retry()
+            if (self._paused or self._dropping) and self._keeper.scarce():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._output.retry()
         except OSError:
             self._disk = self._keeper.later(_DISK_PATIENCE, self._try_disk)
+            if time.monotonic() - self._disk_full_since >= DROP_AFTER:
+                self._drop_output()
             main_is_gone = self.over or (self._ended is not None and self._stopping is not None)
             if main_is_gone and not self.tree.members():
                 self.stuck = True
                 self._keeper.stuck()
             return
-        self.stuck = False
+        self.stuck = self._dropping = False
         self._keeper.grew(self)
         if self.over:
             self._settle()
@@ -356,6 +390,14 @@ class Attempt:
         for fd in list(self._paused):
             self._resume(fd)
         self._step_may_be_over()
+
+    def _drop_output(self) -> None:
+        """It has waited long enough: let the command go on, and count what it prints."""
+        if not self._dropping and self._pipes:
+            self._dropping = True
+            self._keeper.log(f"{self.run}.{self.attempt}: output is dropped, and counted")
+            for fd in list(self._paused):
+                self._resume(fd)
 
     def _write(self, message: Message) -> None:
         """A line for the status file. Raises `OSError` where the disk does not take it."""
@@ -400,7 +442,7 @@ class Attempt:
     def _step_may_be_over(self) -> None:
         """Go on if the main process is gone, its output is at its end, and, where the attempt is
         being stopped, nothing of it is alive."""
-        if self.over or self._ended is None or self._pipes or self._output.pending is not None:
+        if self.over or self._ended is None or self._pipes or not self._output_is_written():
             return
         if (
             self._stopping is not None
@@ -430,6 +472,13 @@ class Attempt:
             self._next_step()
         else:
             self._all_over()
+
+    def _output_is_written(self) -> bool:
+        """Is all that was read in the files? A gap needs so little room that it is tried."""
+        if self._dropping:
+            with contextlib.suppress(OSError):
+                self._output.retry()
+        return not self._output.waits
 
     def _look_again(self) -> None:
         self._look = None
@@ -542,6 +591,9 @@ class Output:
         self._segments: list[int] = []
         self._counts = {1: Count(), 2: Count()}
         self._taken = 0
+        self._gap: tuple[int, int, int, int] | None = None
+        """What was dropped: step, instant, bytes, line breaks."""
+        self._discarding = False
         self.position = 0
         self.pending: bytes | None = None
         """A frame that the disk did not take."""
@@ -555,13 +607,49 @@ class Output:
         """Append a frame. Raises `OSError` where the disk does not take it; then it is `pending`,
         and `retry` must succeed before the next."""
         self._counts[stream].add(data)
+        if self._discarding:
+            return
         self.pending = files.frame_header(step, stream, at, len(data)) + data
         self.retry()
 
-    def retry(self) -> None:
-        """Append the pending frame, if there is one."""
-        if self.pending is None:
+    @property
+    def waits(self) -> bool:
+        """Is there something that the disk did not take yet?"""
+        return self.pending is not None or self._gap is not None
+
+    def drop(self, step: int, stream: int, at: int, data: bytes) -> None:
+        """Count output, and let it go; so too what is pending."""
+        self._counts[stream].add(data)
+        if self._discarding:
             return
+        size, lines = len(data), data.count(b"\n")
+        if self.pending is not None:
+            size += len(self.pending) - files.FRAME_HEADER
+            lines += self.pending.count(b"\n", files.FRAME_HEADER)
+            self.pending = None
+        _, _, before, lines_before = self._gap or (0, 0, 0, 0)
+        self._gap = (step, at, before + size, lines_before + lines)
+
+    def discard(self) -> None:
+        """Nobody will ask for any of it, now or later."""
+        self._discarding = True
+        self.pending = self._gap = None
+        self.close()
+        self.taken(self.position)
+
+    def retry(self) -> None:
+        """Append the pending frame, if there is one, then the one that tells of a gap."""
+        if self.pending is not None:
+            self._append_pending()
+        if self._gap is not None:
+            step, at, size, lines = self._gap
+            lost = files.lost(size, lines)
+            self.pending = files.frame_header(step, files.GAP, at, len(lost)) + lost
+            self._gap = None
+            self._append_pending()
+
+    def _append_pending(self) -> None:
+        assert self.pending is not None
         if self._fd < 0:
             self._begin = self.position
             name = f"{self._path}/{files.segment_name(self._begin)}"

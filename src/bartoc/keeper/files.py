@@ -16,8 +16,9 @@ Message: TypeAlias = dict[str, Any]
 """A JSON object: `is` names its kind. It is the edge of the program: whoever takes a value out of
 it gives it a type."""
 
-PROTOCOL: Final = 1
-"""The version of the conversation, in the greeting; bartoc speaks the previous one too."""
+PROTOCOL: Final = 2
+"""The version of the conversation, in the greeting; bartoc speaks the previous one too. Since 2
+there are frames that tell of output that was dropped, and what is forgotten may still run."""
 
 MESSAGE_MAX: Final = 16 * 1024 * 1024
 """Bytes of a message: several times what Linux allows for arguments and environment."""
@@ -45,7 +46,14 @@ microseconds since 1970 UTC. The first begins the file, exactly one of the last 
 
 FINAL: Final = frozenset({"done", "refused", "lost"})
 
+GAP: Final = 3
+"""The stream of a frame that stands for output that was dropped, for want of room."""
+
+RESERVE: Final = 512 * 1024
+"""Bytes on the disk that output leaves free, for what has to be written down."""
+
 _FRAME = struct.Struct("<HBQI")
+_LOST = struct.Struct("<QQ")
 _LENGTH = struct.Struct("<I")
 
 FRAME_HEADER: Final = _FRAME.size
@@ -107,6 +115,21 @@ def segments(names: Iterator[str] | list[str]) -> list[int]:
 def frame_header(step: int, stream: int, at: int, size: int) -> bytes:
     """What stands before a frame's `size` bytes of data."""
     return _FRAME.pack(step, stream, at, size)
+
+
+def lost(size: int, lines: int) -> bytes:
+    """What a frame of the stream `GAP` holds: how many bytes and line breaks were dropped.
+
+    >>> parse_lost(lost(1000, 10))
+    (1000, 10)
+    """
+    return _LOST.pack(size, lines)
+
+
+def parse_lost(data: bytes) -> tuple[int, int]:
+    """How many bytes and line breaks were dropped, by a frame of the stream `GAP`."""
+    size, lines = _LOST.unpack(data)
+    return size, lines
 
 
 def frames(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

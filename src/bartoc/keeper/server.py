@@ -33,6 +33,7 @@ LOCK_PATIENCE = 10.0
 _LEFTOVER_PATIENCE = 10.0
 _SWEEP_AGAIN = 5.0
 _SNAPSHOT_AGE = 0.05
+_ROOM_AGE = 0.02
 _SEND_HIGH = 256 * 1024
 _LOG_BYTES = 256 * 1024
 _TERM_GRACE = 10.0
@@ -100,6 +101,8 @@ class Server:
         self._cgroups = cgroup_base()
         self._sweeping = False
         self._snapshot: tuple[float, Snapshot] | None = None
+        self._room_seen = 0.0
+        self._scarce = False
         self._wake, wake = os.pipe()
         for fd in (self._wake, wake):
             os.set_blocking(fd, False)
@@ -149,11 +152,22 @@ class Server:
     def grew(self, attempt: Attempt) -> None:
         self._grown.add((attempt.run, attempt.attempt))
 
+    def scarce(self) -> bool:
+        now = time.monotonic()
+        if now - self._room_seen > _ROOM_AGE:
+            self._room_seen = now
+            found = os.statvfs(".")
+            self._scarce = found.f_bavail * found.f_frsize < files.RESERVE
+        return self._scarce
+
     def over(self, attempt: Attempt) -> None:
         key = (attempt.run, attempt.attempt)
-        self._records[key] = Record(
-            attempt.path, attempt.state, attempt.position, attempt.status_size
-        )
+        if attempt.forgotten:
+            _remove(attempt.path)
+        else:
+            self._records[key] = Record(
+                attempt.path, attempt.state, attempt.position, attempt.status_size
+            )
         self._attempts.pop(key, None)
         self._queue_limits.discard(attempt.tree.queue_limit)
         self._idle_since = time.monotonic()
@@ -427,6 +441,9 @@ class Server:
         self._grown.add(key)
 
     def _forget(self, key: Key) -> None:
+        attempt = self._attempts.get(key)
+        if attempt is not None:
+            attempt.forget()
         record = self._records.pop(key, None)
         if record is not None:
             _remove(record.path)
