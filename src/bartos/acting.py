@@ -244,7 +244,7 @@ class Actions:
         if uid == NOBODY:
             uid = self._dispatching.running(intent.schedule_uid).get(intent.run_id)
         member = None if uid is None else self._hub.find(uid)
-        worker = intent.worker or ("" if member is None else member.name)
+        worker = intent.worker or row.claimed_by or ("" if member is None else member.name)
         heard = self._dispatching.heard(intent.run_id)
         if row.claimed or row.verdict is not None or (heard is not None and heard.accepted):
             state = CONFIRMED

@@ -165,7 +165,7 @@ async def test_who_has_claimed_an_intent_is_told(settings: StoreSettings | None)
         assert [one.ended for one in state.intents] == [True]
         assert list(state.running) == []
         (row,) = await store.orders(request=REQUEST)
-        assert (row.claimed, row.verdict) == (True, None)
+        assert (row.claimed, row.claimed_by, row.verdict) == (True, "web1", None)
         await store.commit_dispatch(DispatchChange(closings=[Closing(intent(), NOON)]))
         assert list((await store.dispatch_state()).intents) == []
         assert await store.ranges(ALL) == [], "the run has the verdict"

@@ -104,7 +104,7 @@ class Intents:
             .subquery()
         )
         query = (
-            select(intent, counted.c.offers, run.c.run_id.label("claimed"))
+            select(intent, counted.c.offers, run.c.worker.label("claimed_by"))
             .select_from(
                 intent.outerjoin(counted, counted.c.run_id == intent.c.run_id).outerjoin(
                     run, run.c.run_id == intent.c.run_id
@@ -124,9 +124,10 @@ class Intents:
                 OrderRow(
                     _intent_row(row),
                     row.offers or 0,
-                    row.claimed is not None,
+                    row.claimed_by is not None,
                     None if verdict is None else Verdict(verdict),
                     reason,
+                    row.claimed_by or "",
                 )
             )
         return found

@@ -116,9 +116,10 @@ class MemoryOrders:
             reason = "" if kept.closed is None else kept.closed.reason
             if row.run_id in told:
                 verdict, reason = told[row.run_id].verdict, told[row.run_id].reason
-            claimed = self._history.run_row(row.run_id) is not None
+            run = self._history.run_row(row.run_id)
             offers = kept.offers[-1].number if kept.offers else 0
-            found.append(OrderRow(row, offers, claimed, verdict, reason))
+            by = "" if run is None else run.worker
+            found.append(OrderRow(row, offers, run is not None, verdict, reason, by))
         return sorted(found, key=lambda one: (one.intent.worker, one.intent.run_id))
 
     # -- changes ----------------------------------------------------------------------------------

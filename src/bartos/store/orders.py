@@ -215,6 +215,8 @@ class OrderRow:
     claimed: bool = False
     verdict: Verdict | None = None
     reason: str = ""
+    claimed_by: str = ""
+    """The name of the worker that claimed it."""
 
 
 class Orders(Protocol):
