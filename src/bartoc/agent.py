@@ -40,13 +40,15 @@ from bartoc.events import (
     Tick,
     WorkerInput,
 )
-from bartoc.journal import Journal, merged
-from bartoc.runner import Runner, RunnerLost
+from bartoc.journal import Journal, Transaction, merged
+from bartoc.pressure import Pressure
+from bartoc.runner import Flow, Runner, RunnerLost
 from bartoc.starting import Host
 from bartoc.worker import Worker
 from libbarto.clock import Clock
 from libbarto.errors import JournalError
 from libbarto.mailbox import Mailbox
+from libbarto.message.v2.record import STATE_RECORD, Notice
 
 log = logging.getLogger("bartoc")
 
@@ -54,12 +56,18 @@ QUEUE_EVENTS: Final = 64
 GREETING_S: Final = 10.0
 RETRY_S: Final = 1.0
 HELD_UP_S: Final = 0.5
-"""So much later than it asked for, a wait's end tells that the process was stopped or starved."""
-QUIET_TURNS: Final = 5
+"""So much later than it was to be, a look at what came tells that the process was stopped or
+starved, or the disk was slow."""
+QUIET_TURNS: Final = 10
 HEARD_MAX: Final = 1024
 GAPS_MAX: Final = 16
 Said: TypeAlias = NewSet | Contact | Offered | Asked | Cancelled
 """What the server says."""
+RELIEVE_S: Final = 1.0
+TOLD: Final = {
+    Flow.WAIT: "there is no room for output: it waits, and after a minute it is dropped",
+    Flow.DROP: "there is still no room for output: it is dropped, and counted",
+}
 LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -79,6 +87,7 @@ class Agent:
         clock: Clock,
         host: Host,
         offset_us: Callable[[], int | None] = lambda: None,
+        pressure: Pressure | None = None,
     ) -> None:
         self.journal = journal
         self.runner = runner
@@ -99,6 +108,9 @@ class Agent:
         self._fine_at: int | None = None
         self._said = ""
         self._journal_error: JournalError | None = None
+        self._pressure = pressure or Pressure()
+        self._flow = Flow.GO
+        self._relieved_at = 0.0
 
     # -- asked by others --------------------------------------------------------------------------
 
@@ -187,11 +199,12 @@ class Agent:
         pump = asyncio.create_task(self._pump(), name="runner events")
         try:
             due = worker.next_due(self._now())
+            looked = self.clock.boottime()
             while True:
-                expected = self.clock.boottime() + due
                 await self._events.wait(0.0 if self._kept else due)
-                if self.clock.boottime() - expected > HELD_UP_S:
+                if self.clock.boottime() - looked > due + HELD_UP_S:
                     self._kept += await self._heard_meanwhile()
+                looked = self.clock.boottime()
                 if pump.done():
                     await pump
                 if self._journal_error is not None:
@@ -202,10 +215,35 @@ class Agent:
                 if events or due <= 0:
                     await self._handle(worker, [*events, Tick()])
                     due = worker.next_due(self._now())
+                await self._regulate()
         finally:
             pump.cancel()
             with contextlib.suppress(asyncio.CancelledError, RunnerLost):
                 await pump
+
+    async def _regulate(self) -> None:
+        """Have output go, wait or be dropped, by the room that there is for it."""
+        room, boottime = self.journal.room(), self.clock.boottime()
+        too_much = room.scarce or room.waiting > self._pressure.limit
+        if too_much and boottime - self._relieved_at >= RELIEVE_S:
+            self._relieved_at = boottime
+            room = await self.journal.relieve()
+        flow = self._pressure.judge(room, boottime)
+        if flow is self._flow:
+            return
+        before, self._flow = self._flow, flow
+        self.runner.let_output(flow)
+        facts = {"waiting_bytes": room.waiting, "disk_is_full": room.scarce}
+        if flow is Flow.GO:
+            log.info("there is room for output again", extra=facts)
+            return
+        text = TOLD[flow]
+        log.warning(text, extra=facts)
+        if before is Flow.GO and not room.scarce:
+            # Of a full disk the journal tells by itself.
+            notice = Notice(kind="spool_full", at=self.clock.now(), text=text)
+            await self.journal.commit(Transaction(state=[STATE_RECORD.encode(notice)]))
+            self.on_records()
 
     async def _heard_meanwhile(self) -> list[WorkerInput]:
         """What the runner has told while this whole process was held up: timers ring first then,
