@@ -272,7 +272,7 @@ class _Check:
         that is due and not too old, of those that the database says have begun."""
         targets: dict[tuple[str, str], list[int]] = defaultdict(list)
         for run in self.history.runs:
-            if run.verdict in RAN or run.verdict is None or self._may_have_started(run):
+            if run.verdict not in DID_NOT_RUN and DID_NOT_START not in run.reason:
                 targets[run.schedule, run.worker].append(run.slot)
         begun: dict[tuple[str, str], list[Mark]] = defaultdict(list)
         for mark in self.history.marks:
@@ -288,10 +288,6 @@ class _Check:
 
     def _latest_shift(self, worker: str) -> int:
         return max((fault.shift for fault in self.faults_of[worker]), default=0)
-
-    @staticmethod
-    def _may_have_started(run: Run) -> bool:
-        return run.verdict == "interrupted" and DID_NOT_START not in run.reason
 
     # -- I2 ---------------------------------------------------------------------------------------
 
@@ -439,6 +435,9 @@ class _Check:
             elif run.verdict in DID_NOT_RUN:
                 if begun:
                     self.broken("I2", f"{run.verdict}, yet it began", run)
+            elif DID_NOT_START in run.reason:
+                if begun:
+                    self.broken("I3", "told as not started, yet it began", run)
             elif not begun:
                 self.broken("I2", f"{run.verdict}, yet it never began", run)
             elif run.verdict in {"ok", "failed"}:
