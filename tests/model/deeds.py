@@ -114,6 +114,11 @@ async def edit(model: Simulation) -> None:
     await model.edit()
 
 
+async def by_hand(model: Simulation) -> None:
+    """Somebody starts, cancels, pauses or resumes something."""
+    await model.by_hand()
+
+
 async def disks_fail(model: Simulation) -> None:
     """Commits fail now and then, or do not report."""
     model.disks_fail(model.rng.uniform(0.01, 0.3))
@@ -163,6 +168,7 @@ DEEDS: Final[dict[Deed, float]] = {
     step_clock: 2,
     suspend: 1,
     edit: 3,
+    by_hand: 5,
     disks_fail: 2,
     disks_work: 2,
     slow_calls: 2,

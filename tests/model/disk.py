@@ -63,9 +63,17 @@ class ModelJournal(MemoryJournal):
         """Is this claim committed?"""
         return (run_id, attempt) in self._claims
 
+    def all_claimed(self) -> frozenset[tuple[bytes, int]]:
+        """Every claim that is committed."""
+        return frozenset(self._claims)
+
     def delivered(self) -> bool:
         """Is everything acknowledged?"""
         return all(lane.acknowledged == lane.last for lane in self._lanes.values())
+
+    def waits(self) -> set[bytes]:
+        """The runs of which a further attempt is to start."""
+        return set(self._waiting)
 
     async def commit(self, transaction: Transaction) -> frozenset[tuple[bytes, int]]:
         await self._luck.pause()
@@ -116,7 +124,7 @@ class ModelJournal(MemoryJournal):
         for uid, cursor in transaction.cursors.items():
             before = self._cursors.get(uid)
             timetable = timetables.get(uid)
-            if before is None or timetable is None or went_back:
+            if before is None or timetable is None or went_back or timetable.spec.on_boot:
                 continue
             until = cursor
             if transaction.new_set is not None:
@@ -181,7 +189,8 @@ def _decided(uid: bytes, records: Iterable[object], after: int) -> tuple[set[int
                 slots.add(slot)
             case Waiting(schedule_uid=owner, slot=slot, attempt=1, kind=0) if owner == uid:
                 slots.add(slot)
+            case Decided(schedule_uid=owner, run_id=None, count=1) if owner == uid:
+                slots.add(record.first_slot)
             case Decided(schedule_uid=owner, run_id=None) if owner == uid:
-                if record.first_slot > after:
-                    ranges += record.count
-    return slots, ranges
+                ranges += record.count if record.first_slot > after else 0
+    return {slot for slot in slots if slot > after}, ranges

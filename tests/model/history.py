@@ -106,7 +106,7 @@ class ModelStore(MemoryStore):
         return [
             held
             for held in self._ranges
-            if held.worker_uid == worker_uid and held.schedule_uid == schedule_uid
+            if (held.worker_uid, held.schedule_uid, held.run_id) == (worker_uid, schedule_uid, None)
         ]
 
     def printed(self, run_id: bytes) -> bytes:
@@ -136,8 +136,9 @@ class ModelStore(MemoryStore):
             for attempt in range(1, row.attempt + 1):
                 self._steps.pop((run_id, attempt), None)
                 self._chunks.pop((run_id, attempt), None)
-        self._ranges.clear()
-        self.events.clear()
+        for held in self._ranges:
+            self._ranges.drop(held)
+        self._told.clear()
 
 
 _STATE = frozenset(vars(MemoryStore())) - {"available", "_refuse"}

@@ -76,6 +76,16 @@ MUTANTS: Final[dict[str, Mutant]] = {
         ),
         "fork",
     ),
+    "reassigned-because-time-passed": Mutant(
+        (
+            (
+                "bartos.dispatcher",
+                "                    self._reassign_if_silent(start, offer, draft)\n",
+                "                    start.phase = _Phase.OPEN\n",
+            ),
+        ),
+        "one",
+    ),
 }
 
 

@@ -8,10 +8,14 @@ things settle, and compares the history with what the witness saw.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 from typing import Final
 
+from bartos.dispatch_events import RunAsked, Wanted
+from bartos.store.orders import PauseRow
+from libbarto.errors import StoreUnavailable
 from libbarto.message.v2.record import Verdict
 from libbarto.testing import FakeClock, Link, settled
 from tests.model.broken import Findings
@@ -150,6 +154,33 @@ class Simulation:
         if self.world.server is not None and self.store.available:
             await self.world.configure(configuration(self.rng))
 
+    async def by_hand(self) -> None:
+        """Somebody starts, cancels, pauses or resumes something."""
+        server = self.world.server
+        if server is None or not server.store_open.is_set():
+            return
+        schedule = self.rng.choice(await self.store.schedules())
+        request = self.rng.randbytes(16)
+        host = self.host()
+        place = self.rng.choice((None, (host.disk.worker_uid, host.name)))
+        now = self.world.clock.now()
+        until = now + self.rng.choice((5, 60)) * 1_000_000
+        pause = PauseRow(schedule.uid, schedule.name, "ann", now, "works", until)
+        going = [run_id for one in self.hosts for run_id, _ in one.keeper.alive()]
+        dispatching = server.dispatching
+        deed = self.rng.choice(
+            (
+                lambda: dispatching.run(RunAsked(request, (Wanted(schedule.uid, place),), "ann")),
+                lambda: dispatching.cancel(going[:2], "ann", "enough"),
+                lambda: dispatching.pause((pause,)),
+                lambda: dispatching.resume((schedule.uid,), "ann"),
+            )
+        )
+        # Whoever asks may be told that the database is away, or nothing at all.
+        with contextlib.suppress(TimeoutError, StoreUnavailable):
+            async with asyncio.timeout(20.0):
+                await deed()
+
     def disks_fail(self, chance: float) -> None:
         """Commits fail, or do not report, on every worker and in the database."""
         calls = ("commit", "commit's report", "append", "append's answer")
@@ -164,14 +195,13 @@ class Simulation:
         """The state directory is put back to a copy of some seconds ago. Until it is noticed the
         host may do again what it forgot, and say nothing of it; then it is taken out of service."""
         backup = host.copy_disk()
-        since = host.clock.now()
         await self.pass_time(self.rng.uniform(20.0, 40.0))
         host.link.restore()
         await self.pass_time(10.0)
         await host.crash()
         host.journal = backup
         self.store.disks[backup.spool_id] = backup
-        host.keeper.rolled_back(host.disk, since)
+        host.keeper.rolled_back(host.disk)
         host.start()
         await self.pass_time(40.0)
         await self._retire(host)
@@ -228,6 +258,8 @@ class Simulation:
         """The history against what was decided, and against what ran."""
         rows = {row.run_id: row for row in self.store.rows()}
         going = {run_id for host in self.hosts for run_id, _ in host.keeper.alive()}
+        for host in self.hosts:
+            going |= host.disk.waits()
         for start in self.witness.starts.values():
             row = rows.get(start.run_id)
             if row is None:
@@ -289,8 +321,10 @@ class Simulation:
         for host in self.hosts:
             host.disk.decisions.clear()
         self.store.forget()
-        going = {key for host in self.hosts for key in host.keeper.alive()}
-        self.witness.keep(going)
+        self.witness.keep(
+            {run_id for host in self.hosts for run_id, _ in host.keeper.alive()}
+            | {run_id for host in self.hosts for run_id in host.disk.waits()}
+        )
 
 
 def _in_ranges(host: ModelHost) -> int:

@@ -17,6 +17,7 @@ from libbarto.testing import FakeClock
 from tests.model.broken import Findings
 from tests.model.disk import ModelJournal
 from tests.model.luck import Luck
+from tests.model.schedules import FLOATING, FOLLOWERS
 
 
 @dataclass(slots=True)
@@ -42,11 +43,11 @@ class Witness:
 
     findings: Findings
     starts: dict[tuple[bytes, int], Start] = field(default_factory=dict)
-    slots: set[tuple[str, str, str, int]] = field(default_factory=set)
-    floating: dict[bytes, str] = field(default_factory=dict)
+    slots: set[tuple[str, str, int, int]] = field(default_factory=set)
+    hosts: dict[bytes, str] = field(default_factory=dict)
     count: int = 0
 
-    def start(self, start: Start, *, exempt: bool, cause: str) -> None:
+    def start(self, start: Start, *, exempt: bool) -> None:
         """An attempt starts; `exempt` where the host's disk was rolled back beyond its slot."""
         self.count += 1
         key = start.run_id, start.attempt
@@ -55,28 +56,35 @@ class Witness:
             "twice",
             f"{start.schedule} of {start.slot} on {start.host}, attempt {start.attempt}",
         )
-        # The same without believing in ids: an attempt of a schedule, for a slot, on a host.
-        blind = (start.host, start.schedule, f"{start.attempt} {cause}", start.slot)
+        # The same without believing in ids: an attempt of a schedule, for a slot, on a host. Two
+        # parents of a follow-up may have one slot, where it was edited to follow another.
+        follows = start.schedule in FOLLOWERS
+        where = "" if start.schedule in FLOATING else start.host
+        blind = (where, start.schedule, start.attempt, start.slot)
         self.findings.check(
-            blind not in self.slots or exempt,
+            blind not in self.slots or exempt or follows,
             "twice",
             f"{start.schedule} of {start.slot} on {start.host}, told by its environment alone",
         )
         self.slots.add(blind)
         self.starts[key] = start
-        other = self.floating.setdefault(start.run_id, start.host)
+        other = self.hosts.setdefault(start.run_id, start.host)
         self.findings.check(
-            other == start.host, "one", f"{start.schedule} ran on {other} and on {start.host}"
+            other == start.host or exempt,
+            "one",
+            f"{start.schedule} ran on {other} and on {start.host}",
         )
+        # The slot of a follow-up is its parent's, and a retry had its first attempt, which have
+        # begun: where the clock was put back since then, it may lie ahead.
         self.findings.check(
-            start.at >= start.slot,
+            start.at >= start.slot or start.attempt > 1 or follows,
             "early",
             f"{start.schedule} on {start.host} began {start.slot - start.at} us before its slot",
         )
 
-    def keep(self, going: set[tuple[bytes, int]]) -> None:
-        """Forget the starts that were compared; not those that go on, nor that they happened."""
-        self.starts = {key: start for key, start in self.starts.items() if key in going}
+    def keep(self, going: set[bytes]) -> None:
+        """Forget the starts that were compared; not those of runs that go on."""
+        self.starts = {key: start for key, start in self.starts.items() if key[0] in going}
 
     def forget_host(self, name: str) -> None:
         """A host went out of service, and its history with it."""
@@ -92,15 +100,15 @@ class WitnessRunner(ScriptedRunner):
         super().__init__(clock)
         self.host = host
         self.journal = journal
-        self._forgotten_since: int | None = None
+        self._remembered: frozenset[tuple[bytes, int]] | None = None
         self._time = clock
         self._witness = witness
         self._luck = luck
 
-    def rolled_back(self, journal: ModelJournal, since: int) -> None:
-        """The disk was put back: claims of slots after `since` were forgotten."""
+    def rolled_back(self, journal: ModelJournal) -> None:
+        """The disk was put back to an older state: what it does not remember may start again."""
         self.journal = journal
-        self._forgotten_since = since - 60_000_000
+        self._remembered = journal.all_claimed()
 
     async def spawn(self, order: SpawnOrder) -> None:
         await self._luck.pause()
@@ -124,8 +132,9 @@ class WitnessRunner(ScriptedRunner):
             instant,
             self._time.now(),
         )
-        exempt = self._forgotten_since is not None and instant > self._forgotten_since
-        self._witness.start(start, exempt=exempt, cause=env.get("BARTO_CAUSE", ""))
+        key = order.run_id, order.attempt
+        exempt = self._remembered is not None and key not in self._remembered
+        self._witness.start(start, exempt=exempt)
 
     def _tell(self, attempt: Attempt, event: Event) -> None:
         start = self._witness.starts.get(attempt.key)
