@@ -26,9 +26,9 @@ from libbarto.settings import (
     fields_of,
     leaves,
     table_of,
-    toml_text,
     type_name,
 )
+from libbarto.toml_text import toml_text
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 

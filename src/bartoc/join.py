@@ -12,8 +12,8 @@ from typing import Final
 from libbarto.config import Endpoint, parse_url
 from libbarto.errors import ConfigError, ConnectionClosed, UserError
 from libbarto.joincode import JoinCode, decode
-from libbarto.settings import toml_text
 from libbarto.tls import client_context, fingerprint, write_private
+from libbarto.toml_text import toml_text
 
 TIMEOUT_S: Final = 10.0
 ANSWER_MAX: Final = 1024 * 1024

@@ -32,7 +32,7 @@ from libbarto.errors import ConfigError
 from libbarto.message.v2.record import Claimed, Cut, Decided, Ended, Lane, Output, Stream, Verdict
 from libbarto.message.v2.segment import unpack
 from libbarto.places import SOCKET
-from libbarto.settings import toml_text
+from libbarto.toml_text import toml_text
 
 WORKER: Final = "demo"
 END_COMMANDS_S: Final = 20.0

@@ -23,7 +23,6 @@ from libbarto.envelope import SigningKey
 from libbarto.errors import ConfigError
 from libbarto.places import DEFAULT_PORT
 from libbarto.realtime import zones
-from libbarto.settings import toml_text
 from libbarto.tls import (
     Certificate,
     create_ca,
@@ -33,6 +32,7 @@ from libbarto.tls import (
     write_private,
 )
 from libbarto.toml_lines import TomlError, read
+from libbarto.toml_text import toml_text
 
 LOOPBACK: Final = "127.0.0.1"
 _SECRET_BYTES: Final = 24

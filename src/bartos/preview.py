@@ -22,7 +22,8 @@ from libbarto.quantity import format_duration, format_size
 from libbarto.realtime import Realtime
 from libbarto.realtime.preview import Rules, Start, is_span, starts
 from libbarto.schedule import Timetable
-from libbarto.settings import Fault, toml_text
+from libbarto.settings import Fault
+from libbarto.toml_text import toml_text
 
 MINUTE_US: Final = 60_000_000
 DAY_US: Final = 86_400_000_000

@@ -29,6 +29,7 @@ from libbarto.quantity import (
     parse_size,
 )
 from libbarto.toml_lines import Document, Path
+from libbarto.toml_text import toml_text
 
 
 class Keys(BaseModel):
@@ -535,40 +536,6 @@ def dotted(path: Path) -> str:
         else:
             text += f"{'.' if text else ''}{part}"
     return text
-
-
-def toml_text(value: object) -> str:
-    """A plain value (text, number, truth value, list or table of them) as TOML writes it."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return '"' + "".join(map(_escaped, value)) + '"'
-        case int() | float():
-            return repr(value)
-        case list() | tuple():
-            return f"[{', '.join(map(toml_text, value))}]"
-        case Mapping():
-            pairs = (f"{toml_key(str(key))} = {toml_text(item)}" for key, item in value.items())
-            return "{ " + ", ".join(pairs) + " }" if value else "{}"
-        case _:
-            raise TypeError(f"not a plain value: {type(value).__name__}")
-
-
-def toml_key(key: str) -> str:
-    """A key as TOML writes it: bare where it may be."""
-    bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
-    return key if bare else toml_text(key)
-
-
-_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
-
-
-def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    code = ord(character)
-    return f"\\u{code:04x}" if code < 0x20 or code == 0x7F else character
 
 
 # -- what a model says of itself ------------------------------------------------------------------

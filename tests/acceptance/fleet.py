@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
-from libbarto.settings import toml_text
+from libbarto.toml_text import toml_text
 from tests.mariadb import free_port
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from typing import Final
 
 from libbarto.identity import schedule_uid
-from libbarto.settings import toml_text
+from libbarto.toml_text import toml_text
 from tests.chaos.history import Definition
 
 SECOND: Final = 1_000_000

@@ -9,7 +9,8 @@ import pytest
 from bartos.check import Report, check, warnings
 from bartos.plan import WorkerFacts
 from bartos.schedules import Definition, load_schedules
-from libbarto.settings import Fault, toml_text
+from libbarto.settings import Fault
+from libbarto.toml_text import toml_text
 
 WEB1 = WorkerFacts("web1", b"1" * 16, os="debian", root=False)
 

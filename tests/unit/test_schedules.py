@@ -18,8 +18,9 @@ from bartos.schedules import (
 )
 from libbarto.errors import ConfigError
 from libbarto.identity import schedule_uid
-from libbarto.settings import InvalidConfig, toml_text
+from libbarto.settings import InvalidConfig
 from libbarto.toml_lines import read
+from libbarto.toml_text import toml_text
 
 DAILY = """\
 [[schedule]]

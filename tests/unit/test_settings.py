@@ -33,11 +33,10 @@ from libbarto.settings import (
     read_flags,
     read_table,
     table_of,
-    toml_key,
-    toml_text,
     type_name,
 )
 from libbarto.toml_lines import read
+from libbarto.toml_text import toml_key, toml_text
 
 
 class Link(Keys):
