@@ -236,7 +236,7 @@ class Fleet:
     def request(self, path: str, parameters: Mapping[str, Any] | None = None) -> tuple[int, bytes]:
         """Status and body of a GET over the server's own socket."""
         target = f"{path}?{urlencode(parameters, doseq=True)}" if parameters else path
-        connection = _UnixConnection(self.state / "bartos.sock")
+        connection = UnixConnection(self.state / "bartos.sock")
         try:
             connection.request("GET", target)
             answer = connection.getresponse()
@@ -332,9 +332,11 @@ class Fleet:
         self.close()
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over the server's own socket."""
+
+    def __init__(self, path: Path, seconds: float = 30) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:

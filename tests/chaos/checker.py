@@ -315,6 +315,7 @@ class _Check:
                     for interval in found:
                         self._tiles(definition, worker, interval, lines[definition.name, worker])
         self._follow_ups_have_theirs()
+        self._orders_have_theirs()
         for marks in self.begins.values():
             mark = marks[0]
             run_ = self.runs.get(mark.run)
@@ -355,6 +356,22 @@ class _Check:
                                     worker=journal.worker,
                                     slot=slot,
                                 )
+
+    def _orders_have_theirs(self) -> None:
+        """Each start by hand that the server took has one line: it ran, or will not."""
+        settled = Counter(one.run for one in self.history.ranges if one.run)
+        for order in self.history.orders:
+            if order.run is not None:
+                lines = settled[order.run] + (order.run in self.runs)
+                if lines != 1:
+                    self.found.lost += not lines
+                    self.broken(
+                        "I2",
+                        f"a start by hand has {lines} lines ({order.run})",
+                        schedule=order.schedule,
+                        worker=order.worker,
+                        slot=order.at,
+                    )
 
     def _tiles(
         self,
@@ -631,6 +648,7 @@ class _Check:
 
     def nothing_unplanned(self) -> None:
         orders = {order.run for order in self.history.orders}
+        unsure = {(one.schedule, one.worker) for one in self.history.orders if one.run is None}
         claims = {
             journal.worker: {
                 (record.run, record.attempt)
@@ -647,7 +665,8 @@ class _Check:
                 continue
             run = self.runs.get(mark.run)
             if run is not None and run.kind != "calendar":
-                if run.kind in {"manual", "exec"} and mark.run not in orders:
+                asked = mark.run in orders or (mark.schedule, mark.worker) in unsure
+                if run.kind in {"manual", "exec"} and not asked:
                     self.broken("I7", "it began by hand, and nobody had asked", mark)
                 continue
             if mark.slot % definition.period:

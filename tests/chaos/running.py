@@ -27,9 +27,10 @@ import msgspec
 
 from tests.acceptance.fleet import Fleet, Worker, processes_of
 from tests.chaos import collect, nemesis
+from tests.chaos.asking import Asking
 from tests.chaos.carrying import Hands, now, set_clock
 from tests.chaos.database import Database, MariaDBServer, SqliteFile
-from tests.chaos.history import Applied, FaultKind, Frame, Glimpse, History, Hold, Order
+from tests.chaos.history import Applied, FaultKind, Frame, Glimpse, History
 from tests.chaos.programs import Programs, build
 from tests.chaos.proxy import Proxy
 from tests.chaos.schedules import Book
@@ -82,8 +83,6 @@ class Chaos:
         self.say = say
         self.names = [f"w{number:02}" for number in range(options.workers)]
         self.book = Book()
-        self.holds: list[Hold] = []
-        self.orders: list[Order] = []
         self.glimpses: list[Glimpse] = []
         self._stack = contextlib.ExitStack()
         self._over = threading.Event()
@@ -137,6 +136,7 @@ class Chaos:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(self._join, self.names))
         self.fleet.start_workers()
+        self.asking = Asking(self.fleet, self.database, self.options.seed)
         self.hands = Hands(self.fleet, self.proxy, self, self.server_of_store, self.witnesses)
 
     def _mount(self, directory: Path) -> None:
@@ -210,8 +210,8 @@ class Chaos:
         return partial(self._file, "broken", None)
 
     def pause(self, which: float) -> Callable[[], None]:
-        """Pausing is not among what can be done here."""
-        raise RuntimeError("there is no pause")
+        """Pause a schedule; what resumes it."""
+        return self.asking.pause("spare")
 
     # -- the run ----------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class Chaos:
         )
         threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
-            for work in (self._watch_host, self._glimpse)
+            for work in (self._watch_host, self._glimpse, self._order)
         ]
         for thread in threads:
             thread.start()
@@ -270,7 +270,7 @@ class Chaos:
         return _with(history, frame)
 
     def _grounds(self) -> nemesis.Grounds:
-        kinds = set(FaultKind) - {FaultKind.PAUSE}
+        kinds = set(FaultKind)
         if not self.disks:
             kinds.discard(FaultKind.DISK_FULL)
         if self.server_of_store is None:
@@ -297,6 +297,9 @@ class Chaos:
             time.sleep(LOOK_S)
             if time.monotonic() - before > LOOK_S + STALL_S:
                 self.hands.stalled(began, now())
+
+    def _order(self) -> None:
+        self.asking.order_until(self._over, self.names)
 
     def _glimpse(self) -> None:
         while not self._over.wait(GLIMPSE_S):
@@ -403,8 +406,8 @@ class Chaos:
             ranges=collect.ranges(self.database),
             chunks=collect.chunks(self.database),
             glimpses=self.glimpses,
-            holds=self.holds,
-            orders=self.orders,
+            holds=self.asking.holds,
+            orders=self.asking.orders,
         )
 
     def logs(self, directory: Path) -> None:

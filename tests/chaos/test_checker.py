@@ -458,6 +458,27 @@ def test_i7_a_start_by_hand_that_nobody_asked_for(good: History) -> None:
     assert any("nobody had asked" in one.text for one in judgement.violations)
 
 
+def test_i2_a_start_by_hand_that_was_taken_and_never_told_of(good: History) -> None:
+    order = Order(schedule="tick", worker="vader", at=at(8), run=run_id("vader", 700))
+    judgement = broken(changed(good, orders=[order]))
+    assert judgement.lost == 1
+    only(judgement, "I2")
+
+
+def test_i2_what_follows_a_run_has_a_line_of_its_own(good: History) -> None:
+    then = msgspec.structs.replace(TICK, name="then", uid="ab" * 16, after="tick")
+    told = [
+        msgspec.structs.replace(one, since={**one.since, then.uid: at(29)})
+        if isinstance(one, Applied) and one.since
+        else one
+        for one in journal(good).told
+    ]
+    history = changed(edited_journal(good, told=told), definitions=[*good.definitions, then])
+    judgement = broken(history)
+    only(judgement, "I2")
+    assert judgement.lost == SLOTS - len(AWAY)
+
+
 def test_i10_a_beginning_after_its_schedule_was_removed(good: History) -> None:
     told = [one for one in journal(good).told if not isinstance(one, Applied)]
     sets = [
