@@ -217,7 +217,9 @@ class Client:
             if body is None:
                 self._http.request("GET", url, headers=self._headers())
             else:
-                headers = {**self._headers(), "Content-Type": "application/json"}
+                who = (self._target.name or _who()).encode("ascii", "replace").decode()
+                more = {"Content-Type": "application/json", "Barto-User": who}
+                headers = {**self._headers(), **more}
                 self._http.request("POST", url, body=body, headers=headers)
             response = self._http.getresponse()
             if response.status != HTTPStatus.OK:
