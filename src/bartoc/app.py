@@ -23,6 +23,7 @@ from bartoc.connection import Connection, Identity
 from bartoc.facts import Accounts, capabilities
 from bartoc.journal_sqlite import SqliteJournal
 from bartoc.keeper_runner import KeeperRunner
+from bartoc.pressure import SPOOL_MAX, Pressure
 from bartoc.starting import Host
 from bartoc.state import StateDirectory
 from libbarto.build_info import build_info
@@ -40,9 +41,10 @@ FAREWELL_S: Final = 3.0
 @dataclass(frozen=True, slots=True)
 class Options:
     """All that a running bartoc is told. `url` is the server's, `wss://HOST:PORT`; `token` proves
-    who we are; `stop_timeout` seconds; `keep` seconds and `keep_bytes` bound what is kept after it
-    was acknowledged; `catch_up` seconds stand for that of every schedule, and `max_running` bounds
-    the runs that go on at once."""
+    who we are; `stop_timeout` seconds; `spool_max` bytes bound the output that waits for the
+    server, `keep` seconds and `keep_bytes` what is kept after it was acknowledged; `catch_up`
+    seconds stand for that of every schedule, and `max_running` bounds the runs that go on at
+    once."""
 
     name: str
     state_dir: Path
@@ -54,6 +56,7 @@ class Options:
     stop_timeout: float = 30.0
     keep: float = 7 * 86_400.0
     keep_bytes: int = 64 * 1024 * 1024
+    spool_max: int = SPOOL_MAX
     catch_up: float | None = None
     max_running: int | None = None
 
@@ -83,6 +86,7 @@ class Bartoc:
                 built_at(build_info().commit_date),
             ),
             lambda: self.connection.offset_us,
+            Pressure(options.spool_max),
         )
         self.connection = Connection(
             self._journal,

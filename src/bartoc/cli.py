@@ -123,6 +123,7 @@ def _work(given: Given) -> None:
         stop_timeout=settings.stop_timeout,
         keep=settings.spool.keep,
         keep_bytes=settings.spool.keep_max,
+        spool_max=settings.spool.max,
         catch_up=settings.catch_up_s,
         max_running=settings.max_running,
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from bartoc.pressure import SPOOL_MAX
 from libbarto.config import (
     COMMON_OF_1X,
     SERVER_WRONG,
@@ -48,8 +49,13 @@ def _catch_up(seconds: float) -> float:
 
 
 class Spool(Keys):
-    """What the server has already, and is kept for one that was restored from a backup."""
+    """What is kept for the server: until it has it, and for one that was restored from a backup."""
 
+    max: Size = Field(
+        default=SPOOL_MAX,
+        description="how much output may wait for the server; beyond that commands wait, and after "
+        "a minute what they print is dropped and counted",
+    )
     keep: Duration = Field(default=7 * 86_400.0, description="how long")
     keep_max: Size = Field(
         default=64 * 1024**2, description="how much of each lane; the oldest goes first"
@@ -89,7 +95,7 @@ class Settings(Common):
         description="how many runs may go on here at once; further starts wait for `start_within`, "
         "then they are skipped",
     )
-    spool: Spool = Field(default=Spool(), description="what is kept for a restored server")
+    spool: Spool = Field(default=Spool(), description="what is kept for the server")
 
     @property
     def worker_name(self) -> str:
@@ -107,7 +113,6 @@ class Settings(Common):
 SCHEMA: Final = Schema(
     Settings,
     wrong={**SERVER_WRONG, "hostname": "what the worker is called is written name"},
-    later={"spool.max": ()},
     renamed={
         "server_public_key": "bartos.server_public_key",
         "retry_count": None,

@@ -418,8 +418,9 @@ class MemoryJournal:
 
     def room(self) -> Room:
         spool = self._lanes[Lane.OUTPUT]
-        waiting = (len(one.data) for one, _ in spool.records if one.seq > spool.acknowledged)
-        return Room(sum(waiting), self.scarce)
+        begin = max(0, spool.acknowledged + 1 - spool.facts().first)
+        waiting = sum(len(one.data) for one, _ in spool.records[begin:])
+        return Room(waiting, self.scarce)
 
     async def relieve(self) -> Room:
         await self.prune(0, 0)

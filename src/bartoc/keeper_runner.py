@@ -81,7 +81,6 @@ class KeeperRunner:
                 f"the keeper of {self._directory} does not answer; see {files.LOG} there"
             ) from error
         self._stopped.clear()
-        self._flow = Flow.GO
         self._link.follow(self._heard, self._lost)
         return tuple(
             Known(bytes.fromhex(run), attempt, RunState(state), position)

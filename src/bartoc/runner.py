@@ -232,8 +232,8 @@ class Runner(Protocol):
         """
 
     def let_output(self, flow: Flow) -> None:
-        """What becomes of all attempts' output from now on; at first, and after `open`, it goes.
-        Never waits, and may be called on a runner that is not open."""
+        """What becomes of all attempts' output from now on; at first it goes. Never waits, and may
+        be called on a runner that is not open."""
 
     def events(self) -> AsyncIterator[Event]:
         """What happens, in order for each attempt; at most about 1 MiB of output is in flight.
@@ -379,7 +379,6 @@ class ScriptedRunner:
 
     async def open(self) -> tuple[Known, ...]:
         self._connected = True
-        self._flow = Flow.GO
         self._cursors.clear()
         return tuple(
             Known(run_id, number, held.state, held.position)

@@ -389,6 +389,7 @@ async def test_output_that_is_dropped_is_counted_exactly(rig: Rig) -> None:
     assert isinstance(end, AttemptEnded)
     assert end.streams[STDOUT].bytes == 8  # what was printed, wherever it is
     await rig.runner.open()
+    rig.runner.let_output(Flow.GO)
     await rig.runner.resume(RUN, 1, 0)  # nothing was taken over: all of it is here again
     assert printed(await told(rig.runner), STDOUT) == b"one\ntwo\n"
 
