@@ -104,6 +104,7 @@ class Auditor:
         self._clock = clock
         self._connected = connected
         self._lost_after = lost_after
+        self.on_given_up: Callable[[Sequence[bytes]], None] = lambda _: None
         self._timings: dict[bytes, str] = {}
         self._almanac = Almanac(self._timings)
 
@@ -375,6 +376,7 @@ class Auditor:
         if ids:
             await self._store.record_ranges(singles)
             await self._store.give_up_runs(ids, reason, now)
+            self.on_given_up(ids)
 
     async def run(self) -> None:
         """Keep what is lost, once an hour, until cancelled."""

@@ -61,13 +61,13 @@ from bartos.store.orders import (
 from libbarto.identity import Kind, occurrence_id
 from libbarto.message.v2.record import Claimed, Decided, Ended, Verdict
 from libbarto.message.v2.schedule import SCHEDULE
+from libbarto.session import OFFER_SPEC_MAX
 
 GRACE_S: Final = 15.0
 """How long after its start a server gives workers to come back, before it offers what it finds:
 their word may be that the database was restored."""
 SILENCE_S: Final = 60.0
 """How long a worker is away until `on_silence = "reassign"` counts."""
-LOST_AFTER_US: Final = 30 * 86_400_000_000
 REFUSED_FIRST_S: Final = 0.5
 REFUSED_MOST_S: Final = 10.0
 RESTORED_TEXT: Final = "the server's database was restored: nobody knows yet whether it started"
@@ -170,6 +170,8 @@ class Dispatcher:
         self._definitions: dict[bytes, Definition] = {}
         self.followed: frozenset[bytes] = frozenset()
         """The schedules whose runs others follow where the server chooses."""
+        self.lost_after_us = 30 * 86_400_000_000
+        """How long after its offer a start is given up whose worker never came back."""
         self._floating = Floating(state.cursors, now.wall)
         self._pauses: dict[bytes, PauseRow] = {}
         self._restored_at = state.facts.get(RESTORED)
@@ -494,7 +496,7 @@ class Dispatcher:
                     self._close(start, Verdict.MISSED, self._why_missed(start), draft)
             elif start.phase is _Phase.OFFERED and offer is not None:
                 away = offer.worker_uid not in self._workers
-                if away and now.wall - offer.at > LOST_AFTER_US:
+                if away and now.wall - offer.at > self.lost_after_us:
                     reason = "the worker that it was given to never came back"
                     self._close(start, Verdict.LOST, reason, draft)
                 elif away:
@@ -711,6 +713,12 @@ class Dispatcher:
             return
         worker = self._best(start, definition, draft.now)
         if worker is None:
+            return
+        if len(row.spec) > OFFER_SPEC_MAX:
+            reason = (
+                f"its commands are too long to be sent for a single start: {len(row.spec)} bytes"
+            )
+            self._close(start, Verdict.MISSED, reason, draft)
             return
         uid = worker.facts.uid
         offer = OfferRow(row.run_id, start.number + 1, uid, worker.spool_id, draft.now.wall)

@@ -86,11 +86,19 @@ class Heard:
 class Dispatching:
     """Runs a dispatcher on the server's ports."""
 
-    def __init__(self, store: Store, hub: Hub, planner: Planner, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        planner: Planner,
+        clock: Clock,
+        lost_after: Callable[[], float] = lambda: 30 * 86_400.0,
+    ) -> None:
         self._store = store
         self._hub = hub
         self._planner = planner
         self._clock = clock
+        self._lost_after = lost_after
         self._dispatcher: Dispatcher | None = None
         self._queue: deque[Event | _Action] = deque()
         self._wake = asyncio.Event()
@@ -275,6 +283,7 @@ class Dispatching:
                 else:
                     await self._handle(event)
             if self._clock.boottime() >= tick_at or self.dispatcher.next_due(self._now()) <= 0:
+                self.dispatcher.lost_after_us = round(self._lost_after() * 1e6)
                 await self._handle(Tick())
                 await self._keep_house()
                 tick_at = self._clock.boottime() + (IDLE_S if self.dispatcher.idle else TICK_S)

@@ -55,9 +55,10 @@ class Server:
         self.clock = clock
         self.hub = Hub()
         self.writer = Writer(store, clock)
-        self.dispatching = Dispatching(store, self.hub, planner, clock)
+        self.dispatching = Dispatching(store, self.hub, planner, clock, lost_after)
         self.watch = Watch(store, planner, clock, self._connected)
         self.audit = Auditor(store, clock, self._connected, lost_after)
+        self.audit.on_given_up = self.dispatching.given_up
         self.pool = CreditPool()
         self.store_open = asyncio.Event()
         self.stopping = False

@@ -113,6 +113,14 @@ def test_next_due_is_the_slot_or_a_second(desk: Desk) -> None:
     assert Desk(PINNED).dispatcher.idle and not desk.dispatcher.idle
 
 
+def test_commands_that_fit_no_frame_are_not_offered() -> None:
+    desk = Desk(toml().replace("true", "true #" + "x" * 50_000))
+    desk.join("web1")
+    desk.advance(601)
+    assert desk.offers() == []
+    assert [why[:26] for *_, why in desk.verdicts()] == ["its commands are too long "]
+
+
 # -- proof, and nothing but proof -----------------------------------------------------------------
 
 
@@ -283,6 +291,8 @@ def test_a_claim_and_an_end_that_were_stored_are_remembered(desk: Desk) -> None:
     desk.restart()
     assert desk.dispatcher.running(REPORT) == {run_id: uid}
     assert desk.dispatcher.knows(run_id)
+    assert desk.dispatcher.worker_of(run_id) == uid
+    assert desk.dispatcher.worker_of(named("unknown")) is None
     assert desk.join("web1") == []
     desk.end("web1", run_id)
     desk.restart()
@@ -667,6 +677,9 @@ def follow(when: str = "ok") -> Desk:
 def test_each_run_that_ends_ok_brings_about_one_start() -> None:
     desk = follow()
     assert desk.dispatcher.followed == {schedule_uid("backup")}
+    assert desk.dispatcher.is_followed(named("parent"))
+    assert desk.dispatcher.is_followed(named("unknown")), "it may be"
+    assert not Desk(PINNED).dispatcher.is_followed(named("unknown"))
     desk.end("web1", named("parent"), final=False)
     assert desk.offers() == []
     desk.end("web1", named("parent"))
