@@ -55,11 +55,8 @@ log = logging.getLogger("bartoc")
 QUEUE_EVENTS: Final = 64
 GREETING_S: Final = 10.0
 RETRY_S: Final = 1.0
-HELD_UP_S: Final = 0.5
-"""So much later than it was to be, a look at what came tells that the process was stopped or
-starved, or the disk was slow."""
-QUIET_TURNS: Final = 10
-HEARD_MAX: Final = 1024
+HEARING_TURNS: Final = 12
+"""Turns of the event loop within which what the keeper has told is at hand."""
 GAPS_MAX: Final = 16
 Said: TypeAlias = NewSet | Contact | Offered | Asked | Cancelled
 """What the server says."""
@@ -199,12 +196,10 @@ class Agent:
         pump = asyncio.create_task(self._pump(), name="runner events")
         try:
             due = worker.next_due(self._now())
-            looked = self.clock.boottime()
             while True:
                 await self._events.wait(0.0 if self._kept else due)
-                if self.clock.boottime() - looked > due + HELD_UP_S:
-                    self._kept += await self._heard_meanwhile()
-                looked = self.clock.boottime()
+                if worker.next_due(self._now()) <= 0:
+                    self._kept += await self._heard_before()
                 if pump.done():
                     await pump
                 if self._journal_error is not None:
@@ -245,16 +240,13 @@ class Agent:
             await self.journal.commit(Transaction(state=[STATE_RECORD.encode(notice)]))
             self.on_records()
 
-    async def _heard_meanwhile(self) -> list[WorkerInput]:
-        """What the runner has told while this whole process was held up: timers ring first then,
-        but ends come before what time brings. All of it is at hand, so a few turns fetch it."""
+    async def _heard_before(self) -> list[WorkerInput]:
+        """What the runner has told before time brings something: ends come first, also where the
+        two come together, as after this whole process was held up."""
         events: list[WorkerInput] = []
-        quiet = 0
-        while quiet < QUIET_TURNS and len(events) < HEARD_MAX:
+        for _ in range(HEARING_TURNS):
             await asyncio.sleep(0)
-            more = self._events.take()
-            events += more
-            quiet = 0 if more else quiet + 1
+            events += self._events.take()
         return events
 
     async def _pump(self) -> None:
