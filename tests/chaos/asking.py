@@ -59,13 +59,13 @@ class Asking:
         return told
 
     def insist(self, path: str, body: Mapping[str, object]) -> Answer:
-        """Ask until it is answered. Raises `Refused` after half a minute."""
+        """Ask until it is answered. Raises `Refused` where it is no, or after half a minute."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return self.ask(path, body)
-            except Refused:
-                if time.monotonic() > deadline:
+            except Refused as error:
+                if ": 400 " in str(error) or time.monotonic() > deadline:
                     raise
             time.sleep(AGAIN_S)
 
@@ -85,7 +85,11 @@ class Asking:
 
         def resume() -> None:
             last = self._generations(confirmed)
-            self.insist(f"/api/v1/schedules/{schedule}/resume", {"wait": 0.0})
+            try:
+                self.insist(f"/api/v1/schedules/{schedule}/resume", {"wait": 0.0})
+            except Refused as error:
+                if "it is not paused" not in str(error):
+                    raise
             self.holds[hold] = Hold(
                 schedule=schedule,
                 began=began,

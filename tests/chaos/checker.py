@@ -219,7 +219,7 @@ class _Check:
     @cached_property
     def intervals(self) -> dict[str, Intervals]:
         """By worker, then by schedule's uid."""
-        return {one.worker: intervals(one.told, self.frame.ended) for one in self.history.journals}
+        return {name: intervals(one.told, self.frame.ended) for name, one in self.journals.items()}
 
     @cached_property
     def alive(self) -> dict[tuple[str, str], list[tuple[int, int]]]:
@@ -655,7 +655,7 @@ class _Check:
                 for record in journal.told
                 if isinstance(record, Claimed)
             }
-            for journal in self.history.journals
+            for journal in self.journals.values()
         }
         for marks in self.begins.values():
             mark = marks[0]

@@ -86,17 +86,41 @@ def lanes(file: Path) -> tuple[dict[int, tuple[int, int]], int]:
         connection.close()
 
 
-def state_records(file: Path) -> list[record.Record]:
-    """The state records that a journal still holds, in order. Raises `sqlite3.Error`."""
+def state_records(file: Path, after: int = 0) -> dict[int, bytes]:
+    """The state records beyond a number that a journal holds. Raises `sqlite3.Error`."""
     connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)
     try:
-        rows = connection.execute(
-            "SELECT data FROM record WHERE lane = ? ORDER BY seq", (int(Lane.STATE),)
-        ).fetchall()
+        return dict(
+            connection.execute(
+                "SELECT seq, data FROM record WHERE lane = ? AND seq > ? ORDER BY seq",
+                (int(Lane.STATE), after),
+            )
+        )
     finally:
         connection.close()
-    decoded = (STATE_RECORD.decode(data) for (data,) in rows)
-    return [one for one in decoded if not isinstance(one, Unknown)]
+
+
+class Follower:
+    """Reads along in a journal while it is written, since what the server has may be dropped from
+    it before the end: a disk was full."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._records: dict[int, bytes] = {}
+
+    def look(self) -> None:
+        """Take in what is new. Raises `sqlite3.Error`."""
+        self._records |= state_records(self._file, max(self._records, default=0))
+
+    @property
+    def missing(self) -> int:
+        """How many records were gone before they were seen."""
+        return max(self._records, default=0) - len(self._records)
+
+    def told(self) -> list[Told]:
+        """What the checker wants to know of them."""
+        decoded = (STATE_RECORD.decode(data) for _, data in sorted(self._records.items()))
+        return told([one for one in decoded if not isinstance(one, Unknown)])
 
 
 def worker_uid(file: Path) -> str:
@@ -109,13 +133,15 @@ def worker_uid(file: Path) -> str:
     return bytes(uid).hex()
 
 
-def journal(worker: str, file: Path) -> Journal:
-    """A worker's journal. Raises `sqlite3.Error`."""
+def journal(worker: str, file: Path, follower: Follower) -> Journal:
+    """A worker's journal at the end. Raises `sqlite3.Error`."""
     found, opened = lanes(file)
+    follower.look()
     return Journal(
         worker=worker,
         uid=worker_uid(file),
-        told=told(state_records(file)),
+        told=follower.told(),
+        missing=follower.missing,
         state_last=found[Lane.STATE][0],
         state_acknowledged=found[Lane.STATE][1],
         output_last=found[Lane.OUTPUT][0],

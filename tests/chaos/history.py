@@ -166,6 +166,8 @@ class Journal(Fact, frozen=True, tag="journal"):
     output_last: int
     output_acknowledged: int
     open_claims: int = 0
+    missing: int = 0
+    """Records that were gone before anybody saw them: then it is no complete witness."""
 
 
 class Run(Fact, frozen=True, tag="run"):

@@ -43,6 +43,7 @@ TAIL_S: Final = 4.0
 SETTLE_S: Final = 90.0
 """How long to wait for the end; longer than what passes, so that a report can say more."""
 GLIMPSE_S: Final = 10.0
+FOLLOW_S: Final = 2.0
 STALL_S: Final = 0.5
 LOOK_S: Final = 0.1
 LEAVE_S: Final = 30.0
@@ -136,6 +137,7 @@ class Chaos:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(self._join, self.names))
         self.fleet.start_workers()
+        self.followers = {name: collect.Follower(self._journal(name)) for name in self.names}
         self.asking = Asking(self.fleet, self.database, self.options.seed)
         self.hands = Hands(self.fleet, self.proxy, self, self.server_of_store, self.witnesses)
 
@@ -231,7 +233,7 @@ class Chaos:
         )
         threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
-            for work in (self._watch_host, self._glimpse, self._order)
+            for work in (self._watch_host, self._glimpse, self._order, self._follow)
         ]
         for thread in threads:
             thread.start()
@@ -298,6 +300,12 @@ class Chaos:
             if time.monotonic() - before > LOOK_S + STALL_S:
                 self.hands.stalled(began, now())
 
+    def _follow(self) -> None:
+        while not self._over.wait(FOLLOW_S):
+            for follower in self.followers.values():
+                with contextlib.suppress(sqlite3.Error):
+                    follower.look()
+
     def _order(self) -> None:
         self.asking.order_until(self._over, self.names)
 
@@ -335,11 +343,8 @@ class Chaos:
 
     def _applied(self, name: str) -> set[str]:
         """The schedules of the set that a worker has taken on last."""
-        news = [
-            one
-            for one in collect.told(collect.state_records(self._journal(name)))
-            if isinstance(one, Applied)
-        ]
+        self.followers[name].look()
+        news = [one for one in self.followers[name].told() if isinstance(one, Applied)]
         return set(news[-1].since) if news else set()
 
     def _unfinished(self) -> list[str]:
@@ -401,7 +406,10 @@ class Chaos:
             definitions=[one.definition() for one in self.book.planned],
             faults=sorted(self.hands.done, key=lambda one: one.began),
             marks=collect.ledger(self.ledger),
-            journals=[collect.journal(name, self._journal(name)) for name in self.names],
+            journals=[
+                collect.journal(name, self._journal(name), self.followers[name])
+                for name in self.names
+            ],
             runs=collect.runs(self.database),
             ranges=collect.ranges(self.database),
             chunks=collect.chunks(self.database),
