@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bartos.acting import Actions
+from bartos.audit import Auditor
 from bartos.dispatching import Dispatching
 from bartos.hub import Hub
 from bartos.planning import Planner
 from bartos.services import Connected, Facts, Joined, Services
 from bartos.store.memory import MemoryStore
 from bartos.store.port import Batch, EpochClaim, Pruned, QueryLimits, QueryResult, Retention
+from bartos.watch import Watch
 from libbarto.errors import UserError
 from libbarto.identity import Kind, occurrence_id, schedule_uid
 from libbarto.message.v2 import segment
@@ -122,7 +125,20 @@ class Barto:
     @property
     def services(self) -> Services:
         facts: Callable[[], Facts] = lambda: self.facts  # noqa: E731 (read anew at each call)
-        return Services(self.store, self.fleet, self.enrolment, facts, self.clock, self.actions)
+        return Services(
+            self.store,
+            self.fleet,
+            self.enrolment,
+            facts,
+            self.clock,
+            self.actions,
+            Watch(self.store, Planner(), self.clock, self.ahead),
+            Auditor(self.store, self.clock, self.ahead, lambda: 30 * 86_400.0),
+        )
+
+    def ahead(self) -> dict[bytes, int]:
+        """Who is connected, and what each one's clock is ahead."""
+        return {one.uid: one.clock_offset_us or 0 for one in self.fleet.here}
 
     @property
     def actions(self) -> Actions:
@@ -185,7 +201,7 @@ class Barto:
         uid = schedule_uid(schedule)
         run_id = occurrence_id(Kind.CALENDAR, uid, self.uid(worker), slot)
         began, ended = slot + 1000, slot + 1000 + round(seconds * 1e6)
-        offset, chunks, totals = 0, list[Record](), {OUT: 0, ERR: 0, MARKER: 0}
+        offset, chunks, totals = 0, list[Record](), {OUT: b"", ERR: b"", MARKER: b""}
         for number, (stream, data) in enumerate(printed):
             pieces = segment.pack([segment.Segment(stream=stream, length=len(data))])
             chunk = Output(
@@ -202,7 +218,7 @@ class Barto:
             )
             chunks.append(chunk)
             offset += len(data)
-            totals[stream] += len(data)
+            totals[stream] += data
         began_with: list[Record] = [
             Claimed(
                 run_id=run_id,
@@ -246,8 +262,14 @@ class Barto:
                     ended_at=ended,
                     output_seq=last if whole else last + 1,
                     totals=[
-                        StreamTotals(stream=stream, bytes_=count, lines=0)
-                        for stream, count in totals.items()
+                        StreamTotals(
+                            stream=stream,
+                            bytes_=len(data) + (cut_bytes if stream is OUT else 0),
+                            lines=0,
+                            sha256=hashlib.sha256(data).digest(),
+                        )
+                        for stream, data in totals.items()
+                        if stream is not MARKER
                     ],
                     cut_bytes=cut_bytes,
                 )

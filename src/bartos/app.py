@@ -182,6 +182,7 @@ class Bartos:
             retention=self._retention,
             random_bytes=secrets.token_bytes,
             version=build_info().version,
+            lost_after=self._lost_after,
         )
         self.reloader = Reloader(
             configuration,
@@ -210,7 +211,14 @@ class Bartos:
             lambda: uuid.uuid4().bytes,
         )
         services = Services(
-            self.store, _Fleet(self.server), self.enrolment, self._facts, self._clock, actions
+            self.store,
+            _Fleet(self.server),
+            self.enrolment,
+            self._facts,
+            self._clock,
+            actions,
+            self.server.watch,
+            self.server.audit,
         )
         app = create_app(services, self._serve_worker)
         tls = server_context(identity.cert, identity.key, settings.tls.client_ca_cert)
@@ -282,6 +290,10 @@ class Bartos:
                 if one.retain.verdicts is not None
             },
         )
+
+    def _lost_after(self) -> float:
+        configuration = self.reloader.configuration or self._configuration
+        return configuration.settings.lost_after
 
     def _facts(self) -> Facts:
         configuration = self.reloader.configuration or self._configuration

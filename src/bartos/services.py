@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bartos.acting import Actions
+from bartos.audit import Auditor
 from bartos.store.port import Retention, Store
+from bartos.watch import Watch
 from libbarto.clock import Clock, Instant
 
 
@@ -103,3 +105,5 @@ class Services:
     facts: Callable[[], Facts]
     clock: Clock
     actions: Actions
+    watch: Watch
+    audit: Auditor

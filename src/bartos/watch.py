@@ -94,6 +94,13 @@ class Watch:
                 self._say()
             return self.last
 
+    async def recent(self) -> Outlook:
+        """How things stood when it was last looked, not long ago. Raises `StoreUnavailable`."""
+        now = self._clock.boottime()
+        if self._looked_at is None or now - self._looked_at > 2 * LOOK_EVERY_S:
+            return await self.look()
+        return self.last
+
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:

@@ -71,7 +71,10 @@ def served(barto: World) -> ASGIApp:
         lambda: uuid.uuid4().bytes,
     )
     facts = Facts("key", "store", "file")
-    services = Services(barto.store, Fleet(), Enrolment(), lambda: facts, barto.clock, actions)
+    services = Services(
+        barto.store, Fleet(), Enrolment(), lambda: facts, barto.clock, actions,
+        server.watch, server.audit,
+    )  # fmt: skip
     return over_unix_socket(create_app(services))
 
 

@@ -73,6 +73,8 @@ async def test_a_run_is_told_whole() -> None:
         "stderr_bytes": 3,
         "cut_bytes": 0,
         "cut_lines": 0,
+        "missing_bytes": 0,
+        "stuck": None,
         "version": 17,
     }
     steps = (await got(barto, f"/api/v1/runs/{run}"))["steps"]
@@ -258,7 +260,15 @@ async def test_schedules_are_told_as_configured() -> None:
 
 async def test_ready_means_that_the_store_answers() -> None:
     barto = Barto()
-    assert await got(barto, "/readyz") == {"ready": True, "store": "ok", "configuration": "ok"}
+    assert await got(barto, "/readyz") == {
+        "ready": True,
+        "store": "ok",
+        "configuration": "ok",
+        "late": 0,
+        "unknown": 0,
+        "stuck": 0,
+        "idle": 0,
+    }
     barto.store.available = False
     answer = await request(served(barto), "/readyz")
     assert (answer.status, answer.json()["ready"]) == (503, False)
@@ -333,7 +343,12 @@ async def test_the_description_names_every_path() -> None:
         "/api/v1/runs/{run}/cancel",
         "/api/v1/runs/{run}/rerun",
         "/api/v1/orders/{request}",
-        "/api/v1/pauses",
+            "/api/v1/pauses",
+        "/api/v1/outlook",
+        "/api/v1/verdicts",
+        "/api/v1/verify",
+        "/api/v1/give-up",
+        "/api/v1/runs/{run}/check",
         "/api/v1/pause",
         "/api/v1/resume",
         "/api/v1/plan",

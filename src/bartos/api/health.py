@@ -27,7 +27,8 @@ async def readyz(given: Given, response: Response) -> models.Readiness:
     """Whether the store can be reached (503 if not), and which configuration is in force.
 
     A configuration that cannot be used leaves the last good one in force: the server is ready,
-    and its log says what is wrong with the new one. Open to all, so it speaks in fixed words.
+    and its log says what is wrong with the new one. Open to all, so it speaks in fixed words, and
+    of what is late, unknown, stuck or idle it tells how many there were, half a minute ago.
     """
     store = "ok"
     try:
@@ -37,8 +38,13 @@ async def readyz(given: Given, response: Response) -> models.Readiness:
         store = "it cannot be reached"
     if store != "ok":
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    outlook = given.watch.last
     return models.Readiness(
         ready=store == "ok",
         store=store,
         configuration="the last good one is in force" if given.facts().config_error else "ok",
+        late=outlook.count("late"),
+        unknown=outlook.count("unknown"),
+        stuck=len(outlook.stuck),
+        idle=len(outlook.idle),
     )

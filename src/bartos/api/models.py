@@ -67,10 +67,14 @@ class Run(BaseModel):
     stderr_bytes: int
     cut_bytes: int = Field(description="output left out because of output_max")
     cut_lines: int
+    missing_bytes: int = Field(
+        description="output that will never come: it had no room on the worker, or was lost there"
+    )
     version: int = Field(description="of the set of schedules that the worker went by")
+    stuck: str | None = Field(default=None, description="why it seems to hang, if it does")
 
     @classmethod
-    def of(cls, row: RunRow) -> Run:
+    def of(cls, row: RunRow, stuck: str | None = None) -> Run:
         """The model of a row."""
         return cls(
             id=uuid_text(row.run_id),
@@ -93,7 +97,9 @@ class Run(BaseModel):
             stderr_bytes=row.bytes_err,
             cut_bytes=row.cut_bytes,
             cut_lines=row.cut_lines,
+            missing_bytes=row.missing_bytes,
             version=row.generation,
+            stuck=stuck,
         )
 
 
@@ -297,6 +303,10 @@ class Readiness(BaseModel):
     ready: bool
     store: str
     configuration: str
+    late: int = Field(description="planned starts that a connected worker is behind with")
+    unknown: int = Field(description="planned starts of workers that are away")
+    stuck: int = Field(description="runs that seem to hang")
+    idle: int = Field(description="schedules that match no worker")
 
 
 class JoinRequest(BaseModel):

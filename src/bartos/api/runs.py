@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from bartos.api import models
 from bartos.api.given import Given, NamedRun
 from bartos.api.problems import Problem
 from bartos.nearest import nearest
+from bartos.services import Services
 from bartos.store.port import RunFilter, RunRow
 from libbarto.message.v2.record import Verdict
 
@@ -51,14 +53,24 @@ async def runs(
     )
     rows = await given.store.runs(wanted)
     following = write_cursor(rows[-1]) if len(rows) == limit else None
-    return models.Runs(runs=[models.Run.of(row) for row in rows], next=following)
+    stuck = await _stuck(given, rows)
+    told = [models.Run.of(row, stuck.get(row.run_id)) for row in rows]
+    return models.Runs(runs=told, next=following)
+
+
+async def _stuck(given: Services, rows: Sequence[RunRow]) -> dict[bytes, str]:
+    """Why those of the runs seem to hang that do."""
+    if all(row.verdict is not None for row in rows):
+        return {}
+    return {one.run.run_id: one.why for one in (await given.watch.recent()).stuck}
 
 
 @router.get("/runs/{run}")
 async def run(given: Given, run: NamedRun) -> models.RunWithSteps:
     """One run with its steps. `run` is an id, a unique prefix of one, or @last."""
     steps = await given.store.steps(run.run_id)
-    fields = models.Run.of(run).model_dump()
+    stuck = await _stuck(given, [run])
+    fields = models.Run.of(run, stuck.get(run.run_id)).model_dump()
     return models.RunWithSteps(**fields, steps=[models.Step.of(step) for step in steps])
 
 
