@@ -124,7 +124,8 @@ class Asking:
         run: str | None = None
         for _ in range(3):
             with contextlib.suppress(Refused):
-                (meant,) = self.ask("/api/v1/runs", body, 3.0)["workers"]
-                run = meant["run"]
+                for meant in self.ask("/api/v1/runs", body, 3.0)["workers"]:
+                    run = meant["run"]
+            if run is not None:
                 break
         self.orders.append(Order(schedule=schedule, worker=worker, at=at, run=run))
