@@ -47,6 +47,8 @@ from libbarto.message.v2.record import STATE_RECORD, Lane, Notice
 log = logging.getLogger("bartoc")
 
 CHECKPOINT_PAGES: Final = 256
+NEARLY_FULL: Final = 256 * 1024
+"""With less than this left, the keeper's small files need the ballast's room as well."""
 IO_ERRORS_MAX: Final = 5
 """So many loads in a row that fail with an I/O error are the file's fault."""
 
@@ -161,11 +163,16 @@ class SqliteJournal:
         try:
             return work()
         except sqlite3.OperationalError as error:
-            if salvage.code_of(error) != salvage.FULL or not self._ballast.give_up():
+            if salvage.code_of(error) != salvage.FULL or not self._give_up_ballast():
                 raise
+        return work()
+
+    def _give_up_ballast(self) -> bool:
+        if not self._ballast.give_up():
+            return False
         log.error("the disk is full: the room that is kept for claims and verdicts is given up")
         self._room = replace(self._room, scarce=True)
-        return work()
+        return True
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -341,6 +348,8 @@ class SqliteJournal:
     def _commit(self, change: Transaction) -> frozenset[tuple[bytes, int]]:
         self._must_be_there(self._opened())
         ballast = self._ballast.held
+        if ballast and self._ballast.free() < NEARLY_FULL:
+            self._give_up_ballast()
         made = self._with_room(
             lambda: self._apply(change if self._ballast.held or not ballast else self._told(change))
         )

@@ -19,6 +19,7 @@ from bartoc.keeper import crash, files
 from bartoc.keeper.files import Message
 from bartoc.runner import (
     EVENT_BYTES,
+    SHORT_BYTES,
     STDOUT,
     AttemptEnded,
     Event,
@@ -365,7 +366,7 @@ class _Reading:
             self._read_status()
         until = int(self._lines[0]["pos"]) if self._lines else self._output_until
         if self._position < until:
-            if flow is Flow.WAIT:
+            if flow is Flow.WAIT and not self._is_short_and_over():
                 return None
             frames = self._read_output(until)
             if flow is Flow.DROP:
@@ -378,6 +379,13 @@ class _Reading:
         self.over = line["is"] in files.FINAL
         return _event(run_id, attempt, line)
 
+    def _is_short_and_over(self) -> bool:
+        """Is its end written, and little left before that? Then its verdict need not wait."""
+        if self._status_read < self._status_until:
+            self._read_status()
+        over = bool(self._lines) and self._lines[-1]["is"] in files.FINAL
+        return over and self._output_until - self._position <= SHORT_BYTES
+
     def close(self) -> None:
         """Let go of the open segment."""
         if self._segment >= 0:
@@ -389,7 +397,7 @@ class _Reading:
             file.seek(self._status_read)
             data = file.read(self._status_until - self._status_read)
         self._status_read += len(data)
-        self._lines = [line for line in files.status_lines(data) if line["is"] != "planned"]
+        self._lines += [line for line in files.status_lines(data) if line["is"] != "planned"]
         match self._lines[-2:]:
             case [{"is": "started", "pos": before}, {"is": "lost", "pos": after}] if (
                 before == after

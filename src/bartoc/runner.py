@@ -65,12 +65,17 @@ class SpawnOrder:
     slot: int | None = None
 
 
+SHORT_BYTES = 64 * 1024
+"""Output of an attempt that is over and is told in any case."""
+
+
 class Flow(enum.Enum):
     """What becomes of output."""
 
     GO = "go"
     WAIT = "wait"
-    """None is told, nor what comes after it: the commands' pipes fill, and they wait."""
+    """None is told, nor what comes after it: the commands' pipes fill, and they wait. Of an attempt
+    that is over the last `SHORT_BYTES` are told, so that its end can be, too."""
     DROP = "drop"
     """It is counted, and told as lost."""
 
@@ -314,7 +319,7 @@ class _Cursor:
             if end > until or size >= EVENT_BYTES:
                 break
             if end > self.position:
-                if flow is Flow.WAIT:
+                if flow is Flow.WAIT and not self._is_short_and_over():
                     return None
                 frames.append(lost(frame) if flow is Flow.DROP else frame)
                 self.position = end
@@ -325,6 +330,11 @@ class _Cursor:
             self.told += 1
             return held.told[self.told - 1][1]
         return None
+
+    def _is_short_and_over(self) -> bool:
+        held = self.attempt
+        over = held.state is RunState.ENDED
+        return over and held.position - self.position <= SHORT_BYTES
 
 
 def lost(frame: Frame) -> Frame:

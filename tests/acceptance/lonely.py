@@ -15,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bartoc.journal import StoredSet, Transaction
 from bartoc.journal_sqlite import SqliteJournal
@@ -39,6 +41,7 @@ from pathlib import Path
 from bartoc.agent import Agent
 from bartoc.journal_sqlite import SqliteJournal
 from bartoc.keeper_runner import KeeperRunner
+from bartoc.pressure import Pressure
 from bartoc.worker import Host
 from libbarto.clock import SystemClock
 
@@ -47,20 +50,31 @@ async def main(state):
     journal = SqliteJournal(state / "journal.db", sys.argv[2].encode(), lambda: b"lonely spool....")
     runner = KeeperRunner(state, clock)
     host = Host("lonely", {"": ("/", "root", "/bin/sh")}, clock.boot_id)
-    await Agent(journal, runner, clock, host).run()
+    await Agent(journal, runner, clock, host, pressure=Pressure(int(sys.argv[3]))).run()
 
 asyncio.run(main(Path(sys.argv[1])))
 """
 
 
 class Lonely:
-    """A state directory with one schedule in it, due once, in a second at most;
-    `script` is its command. Each start of it adds a line to a file that barto does not know."""
+    """A state directory with one schedule in it, due once, in a second or so, or by `calendar`;
+    `script` is its command. Each start of it adds its slot to a file that barto does not know."""
 
-    def __init__(self, directory: Path, script: str, lead: float = 0.2) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        script: str,
+        lead: float = 0.2,
+        *,
+        calendar: str | None = None,
+        state: Path | None = None,
+        spool_max: int = 1 << 30,
+        **more: Any,
+    ) -> None:
         self.directory = directory
-        self.state = directory / "state"
-        self.state.mkdir(mode=0o700)
+        self.spool_max = spool_max
+        self.state = state or directory / "state"
+        self.state.mkdir(mode=0o700, exist_ok=True)
         self.witness = directory / "witness"
         self.log = directory / "log"
         self.slot = math.ceil(time.time() + lead)
@@ -69,8 +83,9 @@ class Lonely:
         self.spec = Schedule(
             uid=SCHEDULE,
             name="once",
-            calendars=[when],
-            steps=[f"echo started >> {self.witness}; {script}"],
+            calendars=[calendar or when],
+            steps=[f"echo $BARTO_SLOT >> {self.witness}; {script}"],
+            **more,
         )
         asyncio.run(self._plan())
 
@@ -97,7 +112,10 @@ class Lonely:
             environment[crash.VARIABLE] = crash_at
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(self.state), UID.decode()],
+                [
+                    *(sys.executable, "-c", PROGRAM),
+                    *(str(self.state), UID.decode(), str(self.spool_max)),
+                ],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -119,14 +137,14 @@ class Lonely:
     def records(self, lane: Lane = Lane.STATE) -> list[Record]:
         """All that its journal tells, in order; also while it runs."""
         codec = STATE_RECORD if lane is Lane.STATE else OUTPUT_RECORD
-        return [codec.decode(data) for data in asyncio.run(self._read(lane))]  # type: ignore[misc]
-
-    async def _read(self, lane: Lane) -> list[bytes]:
-        journal = self.journal()
-        await journal.load()
-        found = await journal.read(lane, 0, 1 << 40)
-        await journal.close()
-        return [record.data for record in found]
+        connection = sqlite3.connect(f"file:{self.state / 'journal.db'}?mode=ro", uri=True)
+        try:
+            rows = connection.execute(
+                "SELECT data FROM record WHERE lane = ? ORDER BY seq", (int(lane),)
+            ).fetchall()
+        finally:
+            connection.close()
+        return [codec.decode(data) for (data,) in rows]  # type: ignore[misc]
 
     def end(self, seconds: float = 20.0) -> Ended:
         """The end of its only run, when there is one."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from bartoc import journal_tables
+from bartoc.ballast import BALLAST_BYTES
 from bartoc.journal import (
     Claim,
     Held,
@@ -496,3 +497,24 @@ async def test_the_file_is_private(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path / "j.db", WORKER, lambda: SPOOL)
     await asyncio.gather(journal.load())
     assert (tmp_path / "j.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_commit_for_which_there_is_no_room_changes_nothing(tmp_path: Path) -> None:
+    """A limit on the file's pages stands for a full disk: SQLite says the same (SQLITE_FULL)."""
+    ballast = tmp_path / "j.db.ballast"
+    journal = SqliteJournal(tmp_path / "j.db", WORKER, lambda: SPOOL)
+    await journal.load()
+    assert ballast.stat().st_size == BALLAST_BYTES
+    await journal._do(lambda: journal._opened().execute("PRAGMA max_page_count = 60").fetchall())
+    big = Transaction(claims=[(claim(1), [b"c" * 1000])], output=[b"x" * 500_000])
+    with pytest.raises(JournalError, match="full"):
+        await journal.commit(big)
+    assert ballast.stat().st_size == 0
+    assert journal.room().scarce
+    state = await journal.load()
+    assert state.open_runs == ()
+    assert (state.lanes[Lane.STATE].last, state.lanes[Lane.OUTPUT].last) == (0, 0)
+    assert await journal.commit(big) == {(claim(1).run_id, 1)}
+    assert not (await journal.relieve()).scarce
+    assert ballast.stat().st_size == BALLAST_BYTES
+    await journal.close()

@@ -13,6 +13,7 @@ import pytest
 
 from bartoc.keeper_runner import KeeperRunner
 from bartoc.runner import (
+    SHORT_BYTES,
     STDERR,
     STDOUT,
     AttemptEnded,
@@ -367,13 +368,17 @@ async def test_what_is_forgotten_while_it_runs_goes_on_unheard(rig: Rig) -> None
 async def test_output_waits_with_what_comes_after_it_and_goes_on(rig: Rig) -> None:
     await rig.runner.open()
     rig.runner.let_output(Flow.WAIT)
-    await rig.runner.spawn(order("echo waits; exit 3"))
-    await rig.runner.spawn(order("exit 4", attempt=2))
-    assert ends(await told(rig.runner, 2)) == [(0, 4, None, None)]  # it printed nothing
+    long = "x" * (SHORT_BYTES // 2)
+    await rig.runner.spawn(order(f"echo {long}", f"echo {long}", f"echo {long}; exit 3"))
+    await rig.runner.spawn(order("echo short; exit 4", attempt=2))
+    events = await told(rig.runner, 2)
+    assert printed(events, STDOUT) == b"short\n"
+    assert ends(events) == [(0, 4, None, None)]
     rig.runner.let_output(Flow.GO)
+    await rig.runner.resume(RUN, 1, 0)
     events = await told(rig.runner)
-    assert printed(events, STDOUT) == b"waits\n"
-    assert ends(events) == [(0, 3, None, None)]
+    assert len(printed(events, STDOUT)) == 3 * len(long) + 3
+    assert ends(events)[-1] == (2, 3, None, None)
 
 
 async def test_output_that_is_dropped_is_counted_exactly(rig: Rig) -> None:
