@@ -13,7 +13,15 @@ from bartos.hub import Hub
 from bartos.planning import Planner
 from bartos.services import Connected, Facts, Joined, Services
 from bartos.store.memory import MemoryStore
-from bartos.store.port import Batch, EpochClaim, Pruned, QueryLimits, QueryResult, Retention
+from bartos.store.port import (
+    Batch,
+    EpochClaim,
+    Pruned,
+    QueryLimits,
+    QueryResult,
+    Retention,
+    ScheduleRow,
+)
 from bartos.watch import Watch
 from libbarto.errors import UserError
 from libbarto.identity import Kind, occurrence_id, schedule_uid
@@ -25,12 +33,16 @@ from libbarto.message.v2.record import (
     Lane,
     Output,
     Record,
+    SetApplied,
     Started,
     Status,
     Stream,
     StreamTotals,
     Verdict,
+    Waiting,
 )
+from libbarto.message.v2.schedule import Schedule
+from libbarto.timing import timing_hash, timing_text
 
 KEY = "correct horse battery staple"
 SECOND = 1_000_000
@@ -292,6 +304,43 @@ class Barto:
             reason=reason,
         )
         await self._record(worker, Lane.STATE, [decided])
+
+    async def takes_on(self, worker: str, *schedules: str, connected: bool = True) -> None:
+        """Let a worker take on schedules at noon, each due every minute from then on."""
+        await self.worker(worker, connected=connected)
+        uids = [schedule_uid(name) for name in schedules]
+        text = timing_text(Schedule(uid=bytes(16), name="", calendars=["*:*"], steps=[]))
+        await self.store.keep_timings({timing_hash(text): text})
+        rows = [ScheduleRow(uid, name, "{}") for uid, name in zip(uids, schedules, strict=True)]
+        await self.store.replace_schedules(rows, NOON)
+        record = SetApplied(
+            generation=1,
+            at=NOON,
+            schedules=uids,
+            timings=[timing_hash(text)] * len(uids),
+            since=[NOON] * len(uids),
+        )
+        await self._record(worker, Lane.STATE, [record])
+
+    async def waits(self, worker: str, schedule: str, slot: int) -> None:
+        """Let a planned start wait for the end of the run before."""
+        uid = schedule_uid(schedule)
+        record = Waiting(
+            run_id=occurrence_id(Kind.CALENDAR, uid, self.uid(worker), slot),
+            attempt=1,
+            kind=Kind.CALENDAR,
+            schedule_uid=uid,
+            schedule=schedule,
+            slot=slot,
+            why="queue",
+            at=slot,
+            due=slot,
+        )
+        await self._record(worker, Lane.STATE, [record])
+
+    async def tell(self, worker: str, *records: Record) -> None:
+        """Let a worker report what was decided."""
+        await self._record(worker, Lane.STATE, records)
 
     def with_key(self, key: str | None) -> None:
         """Let the server have another key, or none."""

@@ -32,6 +32,13 @@ worker = cli.Program("worker", help="The hosts that run things.")
 app.add(worker)
 
 
+class ImportKind(enum.StrEnum):
+    """What `import` reads."""
+
+    CRONTAB = "crontab"
+    SYSTEMD = "systemd"
+
+
 class UpdateKindName(enum.StrEnum):
     """Whose output `updates` reads."""
 
@@ -155,7 +162,8 @@ def runs(
         cli.Option(
             metavar="VERDICT",
             help="Only with this verdict: ok, failed, timed_out, cancelled, skipped, missed, "
-            "interrupted, lost. May be given more than once.",
+            "interrupted, lost; or none yet: running, waiting, late, unknown. May be given more "
+            "than once.",
         ),
     ] = None,
     running: Annotated[bool, cli.Option("--running", help="Only what runs now.")] = False,
@@ -190,12 +198,30 @@ def runs(
 
 
 @app.command()
-def show(context: cli.Context, run: Run, output: Output = None, utc: Utc = False) -> None:
+def show(
+    context: cli.Context,
+    run: Run,
+    check: Annotated[
+        bool,
+        cli.Option(
+            "--check",
+            help="Read all that is stored of its output, and compare it with what it printed.",
+        ),
+    ] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
     """Show all about one run, and how each of its steps ended."""
-    from barto_cli.commands import history
+    from barto_cli.commands import history, proof
 
+    code = 0
     with given_by(context, output, utc) as given:
-        history.show(given, run)
+        if check:
+            code = proof.check(given, run)
+        else:
+            history.show(given, run)
+    if code:
+        raise cli.Exit(code)
 
 
 @app.command()
@@ -222,6 +248,74 @@ def logs(
     stream = "stdout" if stdout_only else "stderr" if stderr_only else "both"
     with given_by(context, output, utc) as given:
         history.logs(given, run, stream=stream, raw=raw)
+
+
+# -- the proof ------------------------------------------------------------------------------------
+
+Named = Annotated[str | None, cli.Argument("SCHEDULE", help="Only of this schedule.")]
+OnlyOf = Annotated[
+    str | None, cli.Option("-w", "--worker", metavar="NAME", help="Only of this worker.")
+]
+Since = Annotated[
+    str | None,
+    cli.Option(
+        "--since",
+        metavar="TIME",
+        help="Only planned after this time: 2h (ago), today, 2026-11-24, RFC 3339.",
+    ),
+]
+Until = Annotated[
+    str | None,
+    cli.Option("--until", metavar="TIME", help="Only planned for this time or earlier."),
+]
+
+
+@app.command()
+def verify(
+    context: cli.Context,
+    schedule: Named = None,
+    worker: OnlyOf = None,
+    since: Since = None,
+    until: Until = None,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Prove that every planned start has exactly one line in the history, and count the verdicts.
+    Ends with 1 where one is missing, or is there twice.
+
+    Example: barto-cli verify backup --since 7d
+    """
+    from barto_cli.commands import proof
+
+    code = 0
+    with given_by(context, output, utc) as given:
+        code = proof.verify(given, schedule, worker=worker, since=since, until=until)
+    raise cli.Exit(code)
+
+
+@app.command("give-up")
+def give_up(
+    context: cli.Context,
+    schedule: Named = None,
+    worker: OnlyOf = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Annotated[bool, cli.Option("-y", "--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, cli.Option("--dry-run", help="Only say what would be lost.")] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Count as lost what is unknown: planned starts of a worker that will not come back to tell
+    of them. What it tells after all takes their place.
+
+    Example: barto-cli give-up --worker web1
+    """
+    from barto_cli.commands import proof
+
+    with given_by(context, output, utc) as given:
+        proof.give_up(
+            given, schedule, worker=worker, since=since, until=until, yes=yes, dry_run=dry_run
+        )
 
 
 # -- the commands of barto 1.x --------------------------------------------------------------------
@@ -660,6 +754,63 @@ def resume(
 def _one_or_all(schedule: str | None, every: bool) -> None:
     if (schedule is None) is not every:
         raise cli.BadParameter("name a schedule, or say --all")
+
+
+@app.command()
+def import_(
+    kind: Annotated[
+        ImportKind, cli.Argument("crontab|systemd", help="Whose jobs: those of cron, or timers.")
+    ],
+    paths: Annotated[
+        list[Path] | None,
+        cli.Argument(
+            "PATH",
+            help="Crontabs, unit files, timers by name, or directories; left out: those of this "
+            "host.",
+        ),
+    ] = None,
+    user: Annotated[bool, cli.Option("--user", help="Your own alone, not the system's.")] = False,
+    name: Annotated[
+        str | None,
+        cli.Option(metavar="PREFIX", help="What names begin with; left out: this host's, and -."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        cli.Option("--output", metavar="FILE", help="Write a new file, as schedules.d/cron.toml."),
+    ] = None,
+    disable: Annotated[
+        bool,
+        cli.Option("--disable", help="Switch off there what was taken, and keep a copy of it."),
+    ] = False,
+    undo: Annotated[
+        bool, cli.Option("--undo", help="Put back what --disable has switched off.")
+    ] = False,
+    dry_run: Annotated[
+        bool, cli.Option("--dry-run", help="Only show the schedules; change nothing.")
+    ] = False,
+) -> None:
+    """Turn the crontabs or the timers of this host into schedules, and say what cannot be carried
+    over. Nothing there is changed, unless with --disable.
+
+    Examples:
+        barto-cli import crontab --dry-run
+        barto-cli import crontab --output /etc/barto/schedules.d/cron.toml --disable
+        barto-cli import systemd backup.timer --name web1-
+        barto-cli import crontab --undo
+    """
+    from barto_cli.commands import importing
+
+    wanted = importing.Wanted(
+        kind=kind.value,
+        paths=paths or (),
+        own=user,
+        prefix=name,
+        output=output,
+        disable=disable,
+        undo=undo,
+        dry_run=dry_run,
+    )
+    raise cli.Exit(importing.run(wanted))
 
 
 # -- workers --------------------------------------------------------------------------------------

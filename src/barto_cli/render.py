@@ -38,6 +38,9 @@ COLOURS: Final[Mapping[str, str]] = {
     "missed": "90",
     "skipped": "90",
     "away": "90",
+    "waiting": "36",
+    "late": "33",
+    "unknown": "33",
 }
 """The colour (SGR, of the reader's own palette) of each state; the word is there in any case."""
 

@@ -14,16 +14,13 @@ from bartos.api.guard import over_unix_socket
 from bartos.api.ledger import read_cursor, write_cursor
 from bartos.services import Services
 from bartos.store.port import Mark, ScheduleRow
-from libbarto.identity import Kind, schedule_uid
-from libbarto.message.v2.record import Decided, Lane, SetApplied, Verdict, Waiting
-from libbarto.message.v2.schedule import Schedule
-from libbarto.timing import timing_hash, timing_text
+from libbarto.identity import schedule_uid
+from libbarto.message.v2.record import Decided, Lane, Verdict
 from tests.asgi import request
 from tests.faces import ERR, NOON, OUT, SECOND, Barto
 
 MINUTE = 60 * SECOND
 BACKUP = schedule_uid("backup")
-TEXT = timing_text(Schedule(uid=BACKUP, name="", calendars=["*:*"], steps=[]))
 
 
 class Face:
@@ -44,22 +41,10 @@ class Face:
         return answer.status, answer.json()["detail"]
 
     async def takes_on(self, worker: str, *, connected: bool = True) -> None:
-        """The worker takes on `backup`, minutely, at noon."""
-        await self.barto.worker(worker, connected=connected)
-        await self.barto.store.keep_timings({timing_hash(TEXT): TEXT})
-        await self.barto.store.replace_schedules([ScheduleRow(BACKUP, "backup", "{}")], NOON)
-        record = SetApplied(
-            generation=1, at=NOON, schedules=[BACKUP], timings=[timing_hash(TEXT)], since=[NOON]
-        )
-        await self.barto._record(worker, Lane.STATE, [record])
+        await self.barto.takes_on(worker, "backup", connected=connected)
 
     async def waits(self, worker: str, minutes: int) -> None:
-        slot = NOON + minutes * MINUTE
-        record = Waiting(
-            run_id=b"w" * 15 + bytes([minutes]), attempt=1, kind=Kind.CALENDAR,
-            schedule_uid=BACKUP, schedule="backup", slot=slot, why="queue", at=slot, due=slot,
-        )  # fmt: skip
-        await self.barto._record(worker, Lane.STATE, [record])
+        await self.barto.waits(worker, "backup", NOON + minutes * MINUTE)
 
     def later(self, minutes: float) -> None:
         self.barto.clock.at = NOON + round(minutes * MINUTE)
@@ -247,7 +232,7 @@ async def test_the_outlook_tells_what_needs_someone(face: Face) -> None:
         schedule_uid=BACKUP, schedule="backup", first_slot=NOON + 8 * MINUTE,
         last_slot=NOON + 9 * MINUTE, count=2, verdict=4, reason="overlap: it was still running",
     )  # fmt: skip
-    await face.barto._record("web1", Lane.STATE, [skipped])
+    await face.barto.tell("web1", skipped)
     face.later(11.5)
     told = await face.got("/api/v1/outlook")
     (stuck,) = told["stuck"]

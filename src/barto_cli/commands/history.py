@@ -25,11 +25,14 @@ from barto_cli.render import (
 
 PAGE: Final = 1000
 NOT_RUN: Final = frozenset({"skipped", "missed", "lost"})
+NOT_YET: Final = ("late", "unknown", "waiting")
+"""What has no verdict, and may never have a run."""
 
 RUN_KEYS: Final = (
     *("id", "slot", "worker", "schedule", "verdict", "reason", "exit_code", "signal"),
     *("claimed", "started", "ended", "seconds", "late_seconds", "attempt", "kind", "complete"),
-    *("stdout_bytes", "stderr_bytes", "cut_bytes", "cut_lines", "version", "count", "last_slot"),
+    *("stdout_bytes", "stderr_bytes", "cut_bytes", "cut_lines", "missing_bytes", "version"),
+    *("stuck", "count", "last_slot"),
 )
 
 
@@ -52,15 +55,23 @@ def runs(
     query: dict[str, object] = {
         "worker": worker,
         "schedule": schedule,
-        "verdict": list(verdicts) or None,
         "since": None if since is None else times.rfc3339(times.when(since, now, zone)),
         "until": None if until is None else times.rfc3339(times.when(until, now, zone)),
     }
-    rows = list(_runs(given, query | {"running": "true" if running else None}, limit))
-    if not running and (not verdicts or NOT_RUN & set(verdicts)):
-        answer = given.client.get("/api/v1/ranges", query | {"limit": min(limit, PAGE)})
-        rows += [_range_row(one) for one in answer["ranges"]]
-        rows.sort(key=lambda row: times.read(str(row["last_slot"])), reverse=True)
+    ended = [word for word in verdicts if word not in (*NOT_YET, "running")]
+    rows: list[Row] = []
+    if running or "running" in verdicts:
+        rows += _runs(given, query | {"running": "true"}, limit)
+    if not running:
+        if ended or not verdicts:
+            rows += _runs(given, query | {"verdict": ended or None}, limit)
+        if not verdicts or NOT_RUN & set(verdicts):
+            asked = query | {"verdict": ended or None, "limit": min(limit, PAGE)}
+            rows += map(_range_row, given.client.get("/api/v1/ranges", asked)["ranges"])
+        if not_yet := [word for word in NOT_YET if not verdicts or word in verdicts]:
+            asked = query | {"verdict": not_yet, "limit": 1}
+            rows += map(_start_row, given.client.get("/api/v1/verdicts", asked)["starts"])
+    rows.sort(key=lambda row: times.read(str(row["last_slot"])), reverse=True)
     rows = rows[:limit]
     given.emit(Listing(run_columns(given.screen, rows), rows, RUN_KEYS))
     if not rows and given.for_people:
@@ -92,6 +103,10 @@ def _range_row(one: Mapping[str, Any]) -> Row:
         "verdict": one["verdict"],
         "reason": one["reason"],
     }
+
+
+def _start_row(one: Mapping[str, Any]) -> Row:
+    return {**_range_row(one), "id": one["run"]}
 
 
 def run_columns(screen: Screen, rows: Sequence[Row]) -> list[Column]:
@@ -127,6 +142,8 @@ def outcome(row: Row) -> str:
     """How a run ended, in words: `failed, exit 77`, `missed 3 times: worker was away`."""
     verdict = row.get("verdict")
     words = "running" if verdict is None else plain(verdict).replace("_", " ")
+    if verdict is None and row.get("stuck"):
+        return f"running, seems stuck: {plain(row['stuck'])}"
     if (count := row.get("count")) not in {None, 1}:
         words += f" {count} times"
     reason = plain(row.get("reason"))
@@ -159,7 +176,8 @@ def show(given: Given, run: str) -> None:
     """All about one run, and how its steps ended."""
     found = given.client.get(_path(run))
     if not given.for_people:
-        given.emit(Listing((), [found], (*RUN_KEYS[:-2], "steps")))
+        keys = [key for key in RUN_KEYS if key not in {"count", "last_slot"}]
+        given.emit(Listing((), [found], (*keys, "steps")))
         return
     given.write(_about(given.screen, found))
 
@@ -201,7 +219,9 @@ def _printed(run: Mapping[str, Any]) -> str:
     text = f"{times.size(run['stdout_bytes'])} stdout, {times.size(run['stderr_bytes'])} stderr"
     if run["cut_bytes"]:
         text += f", of which {times.size(run['cut_bytes'])} were cut"
-    if not run["complete"]:
+    if run["missing_bytes"]:
+        text += f", of which {times.size(run['missing_bytes'])} were lost on the worker"
+    elif not run["complete"]:
         text += ", not all here yet" if run["verdict"] else ", so far"
     return text
 
