@@ -72,6 +72,7 @@ ROOMS: dict[str, Room] = {
     "bartos.dispatching": Room.SHELL,
     "bartos.acting": Room.SHELL,
     "bartos.ledger": Room.CORE,
+    "bartos.checksum": Room.CORE,
     "bartos.nearest": Room.CORE,
     "bartos.planning": Room.CORE,
     "bartos.preview": Room.CORE,
