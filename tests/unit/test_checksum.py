@@ -19,7 +19,8 @@ def run(out: bytes, err: bytes, *, cut: int = 0, told: bool = True) -> RunRow:
     return RunRow(
         b"r" * 16, 1, b"c" * 16, "tick", b"w" * 16, "web1", 0, 0, 0, 0, 1, 0, 1, Verdict.OK, "",
         0, None, True, len(out) + cut, len(err), cut, 0, 0,
-        hashlib.sha256(out).digest() if told else b"", hashlib.sha256(err).digest() if told else b"",
+        hashlib.sha256(out).digest() if told else b"",
+        hashlib.sha256(err).digest() if told else b"",
     )  # fmt: skip
 
 
