@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from bartoc.journal import Held, JournalState, LaneFacts, OpenRun, StoredSet, Transaction
+from bartoc.journal import HeldChunk, JournalState, LaneFacts, OpenRun, StoredSet, Transaction
 from bartoc.runner import (
     AttemptEnded,
     Frame,
@@ -496,6 +496,7 @@ def test_sealed_output_is_durable_before_the_keeper_may_drop_it() -> None:
     assert shell.handle(OutputRead(*key, 17, (Frame(0, 1, T0, b"hi"),)), 60) == []
     assert shell.handle(Tick(), 60.1) == [Taken(*key, 17)]
     (record,) = shell.transactions[-1].output
+    assert isinstance(record, bytes)
     assert OUTPUT_RECORD.decode(record).data == b"hi"  # type: ignore[union-attr]
     shell.handle(OutputRead(*key, 17, ()), 60.2)
     assert shell.handle(Tick(), 60.4) == []
@@ -506,6 +507,7 @@ def test_output_that_fills_a_chunk_in_the_middle_of_an_event_is_not_taken_whole(
     frames = (Frame(0, 1, T0, b"x" * 40_000),)
     assert shell.handle(OutputRead(*key, 40_015, frames), 60) == []
     (record,) = shell.transactions[-1].output
+    assert isinstance(record, bytes)
     assert len(OUTPUT_RECORD.decode(record).data) == 32_768  # type: ignore[union-attr]
 
 
@@ -724,7 +726,7 @@ def test_when_the_keeper_is_lost_and_found_its_runs_go_on() -> None:
     shell.handle(OutputRead(*key, 17, (Frame(0, 1, T0, b"hi"),)), 60)
     (resume,) = shell.handle(Opened((Known(*key, RunState.RUNNING, 17),)), 61)
     assert resume == Resume(*key, 0)
-    shell.handle(HeldBack(*key, (Held(key[0], 1, 0, 1, b""),)), 61)
+    shell.handle(HeldBack(*key, (HeldChunk(0, 1, 0, 0),)), 61)
     assert key in shell.worker.runs
 
 

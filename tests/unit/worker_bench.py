@@ -85,6 +85,7 @@ class Bench:
         self.alive: dict[Key, Spawn] = {}
         self.spawned: list[Spawn] = []
         self.generation = 0
+        self._decoded: list[Record] = []
         self.begin()
         if schedules:
             self.take_on(*schedules)
@@ -156,6 +157,11 @@ class Bench:
                 case Resume(run_id=run_id, attempt=attempt):
                     held = tuple(done(self.journal.held(run_id, attempt)))
                     todo = self.worker.handle(HeldBack(run_id, attempt, held), self.now) + todo
+                case Spawn(order=order) if order.slot is not None and order.slot > self.now.wall:
+                    # As the keeper does: it is before the planned start.
+                    key = order.run_id, order.attempt
+                    refused = NotStarted(*key, self.now.wall, "too early", True)
+                    todo += self.worker.handle(refused, self.now)
                 case Spawn(order=order):
                     self.spawned.append(effect)
                     self.alive[order.run_id, order.attempt] = effect
@@ -224,8 +230,9 @@ class Bench:
     @property
     def records(self) -> list[Record]:
         """All state records that the journal holds."""
-        found = done(self.journal.read(Lane.STATE, 0, 1 << 30))
-        return [STATE_RECORD.decode(record.data) for record in found]  # type: ignore[misc]
+        found = done(self.journal.read(Lane.STATE, len(self._decoded), 1 << 30))
+        self._decoded += [STATE_RECORD.decode(one.data) for one in found]  # type: ignore[misc]
+        return self._decoded
 
     def of(self, kind: type[R]) -> list[R]:
         return [record for record in self.records if isinstance(record, kind)]
