@@ -138,6 +138,7 @@ ROOMS: dict[str, Room] = {
     "barto_cli.config": Room.SHELL,
     "barto_cli.files": Room.SHELL,
     "barto_cli.given": Room.SHELL,
+    "barto_cli.importing": Room.SHELL,
     "barto_cli.importing.jobs": Room.CORE,
     "barto_cli.importing.crontab": Room.CORE,
     "barto_cli.importing.execs": Room.CORE,

@@ -843,6 +843,28 @@ def worker_list(context: cli.Context, output: Output = None, utc: Utc = False) -
         fleet.worker_list(given)
 
 
+@worker.command("reset")
+def worker_reset(
+    context: cli.Context,
+    name: Annotated[str, cli.Argument("NAME", help="The worker.")],
+    reason: Reason = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Let a worker come back that was refused, as its state directory is a copy or was rolled back.
+
+    It begins a new spool, with cursors at now. Stop every copy first.
+
+    Example: barto-cli worker reset vader --reason 'restored from a snapshot'
+    """
+    from barto_cli.commands import fleet
+
+    with given_by(context, output, utc) as given:
+        fleet.worker_reset(given, name, yes=yes, dry_run=dry_run, reason=reason)
+
+
 # -- the program ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""How do the jobs of cron and systemd become schedules?"""
