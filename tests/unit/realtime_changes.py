@@ -46,12 +46,11 @@ def daily(wall: int) -> Case:
 def telling_cases(low: int, high: int) -> Iterator[Case]:
     """Calendars about the readings `low` to `high` (exclusive), which a change touches."""
     middle = (low + high) // 2
-    for wall in (low - 1, low, middle, high - 1, high):
+    for wall in (low, middle, high - 1, high):
         yield daily(wall)
     hour, minute, day = middle % DAY_MINUTES // 60, middle % 60, date_of(middle)
     yield Case("minutely", lambda wall: True, True)
     yield Case("*:0/15", lambda wall: wall % 15 == 0, True)
-    yield Case("hourly", lambda wall: wall % 60 == 0, True)
     yield Case(
         f"{hour}/2:{minute}" if hour < 22 else f"0..23:{minute}",
         (lambda wall: wall % 60 == minute and wall % DAY_MINUTES // 60 in range(hour, 24, 2))
@@ -82,7 +81,7 @@ def check_change(name: str, change: int, cases: Callable[[int, int], Iterator[Ca
         for at in (change - 1, change)
     )
     shift = after - before - timedelta(microseconds=1)
-    room = 2 * HOUR + abs(shift // timedelta(microseconds=1))
+    room = HOUR + 10 * MINUTE + abs(shift // timedelta(microseconds=1))
     span = oracle.minutes(zone, change - room, change + room)
     reading = next(minute.wall for minute in span if minute.at == change)
     moved = shift // timedelta(minutes=1)
@@ -105,7 +104,7 @@ def check_change(name: str, change: int, cases: Callable[[int, int], Iterator[Ca
                 wanted = both if inside[base] else elapses
                 _hold(found, wanted, base, span, (name, case.text, base, gap, repeat))
                 held += 1
-        for base in bases[1:6:2]:
+        for base in (change - 1, bases[4]):
             _hold_datetimes(calendar, name, base)
             _hold_previous(calendar, name, base, lists["skip", "once"], span)
     return held
