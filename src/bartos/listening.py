@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import json
 import logging
 import os
 import socket
 import ssl
 import stat
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libbarto.errors import ConfigError
 from libbarto.transport import MAX_MESSAGE
@@ -81,6 +84,44 @@ def bind_local(path: Path) -> socket.socket:
     return bound
 
 
+def parting(app: ASGIApp) -> ASGIApp:
+    """`app`, whose requests that take longer than a stop has patience for are answered with 503:
+    uvicorn cancels them, and would tell of it by a traceback."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, watched)
+        except asyncio.CancelledError:
+            if scope["type"] == "http" and not begun:
+                await _say_stopping(send)
+
+    return call
+
+
+async def _say_stopping(send: Send) -> None:
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus.SERVICE_UNAVAILABLE.phrase,
+        "status": HTTPStatus.SERVICE_UNAVAILABLE,
+        "detail": "the server is stopping; what was asked may yet be done",
+    }
+    body = json.dumps(problem).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 class Listener:
     """A uvicorn server on a socket that is bound already."""
 
@@ -88,7 +129,7 @@ class Listener:
         self, app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None = None
     ) -> None:
         config = uvicorn.Config(
-            app,
+            parting(app),
             http="httptools",
             loop="none",
             ws="websockets-sansio",
