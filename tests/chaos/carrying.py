@@ -10,6 +10,7 @@ import struct
 import subprocess
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -64,9 +65,15 @@ class Hands:
         self._database = database
         self._clocks = clocks
         self._lock = threading.Lock()
+        self._rooms: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def carry_out(self, fault: nemesis.Fault, sleep: Callable[[float], object]) -> None:
-        """Do it, let its time pass, and take it back. `sleep` may return early, to end it."""
+        """Do it, let its time pass, and take it back. `sleep` may return early, to end it. What
+        takes up the same has to wait, as taking back may take long."""
+        with self._rooms[nemesis.room_of(fault)]:
+            self._carry_out(fault, sleep)
+
+    def _carry_out(self, fault: nemesis.Fault, sleep: Callable[[float], object]) -> None:
         began = now()
         try:
             undo = self._do(fault)

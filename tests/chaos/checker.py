@@ -153,7 +153,8 @@ class _Check:
         self.found = Judgement(seed=history.frame.seed)
         self.definitions = {one.name: one for one in history.definitions}
         self.by_uid = {one.uid: one for one in history.definitions}
-        self.journals = {one.worker: one for one in history.journals}
+        # One that was not seen whole tells nothing of what is not in it.
+        self.journals = {one.worker: one for one in history.journals if not one.missing}
         self.kept = {one.worker: kept_ahead(one.told) for one in history.journals}
         self.runs = {one.run: one for one in history.runs}
         self.faults_of: dict[str, list[Fault]] = defaultdict(list)
@@ -409,7 +410,10 @@ class _Check:
         if line.verdict == "skipped" and "paused" in line.reason:
             explained = paused
         elif line.verdict == "skipped" and "overlap" in line.reason:
-            explained = self._was_alive(line, slot, definition)
+            # A run whose end has no room on the disk goes on as well.
+            explained = self._was_alive(line, slot, definition) or any(
+                self.touching(line.worker, slot, slot + SECOND, frozenset({FaultKind.DISK_FULL}))
+            )
         elif line.verdict == "skipped" and "disabled" in line.reason:
             explained = True  # its interval ends where it was removed: only what had waited is so
         else:
@@ -517,8 +521,11 @@ class _Check:
     # -- I4, I5 -----------------------------------------------------------------------------------
 
     def never_early(self) -> None:
+        follow_ups = {run.run for run in self.history.runs if run.kind == "follow"}
         for mark in self.history.marks:
-            if mark.what == "B" and mark.at + self._shift(mark.worker, mark.at) < mark.slot:
+            if mark.what != "B" or mark.run in follow_ups:
+                continue  # what follows is due when its parent has ended, whose slot it has
+            if mark.at + self._shift(mark.worker, mark.at) < mark.slot:
                 self.found.early += 1
                 early = (mark.slot - mark.at) / 1000
                 self.broken("I4", f"it began {early:.3f} ms before its slot", mark)

@@ -126,7 +126,7 @@ def plan(seed: str, grounds: Grounds, count: int, begin: float, end: float) -> l
     for number, at in enumerate(moments, 1):
         running = [until for until in running if until > at]
         fault = _draw(rng, grounds, kinds, weights, number, at, busy, len(running) >= AT_ONCE)
-        busy[_room(fault)] = fault.until + _rest(fault.kind)
+        busy[room_of(fault)] = fault.until + _rest(fault.kind)
         running.append(fault.until)
         found.append(fault)
     return found
@@ -149,7 +149,7 @@ def _draw(
         shortest, longest = LASTING[kind]
         seconds = shortest if crowded else rng.uniform(shortest, longest)
         fault = Fault(number, round(at, 3), kind, target, round(seconds, 3), _facts(rng, kind))
-        if busy.get(_room(fault), 0.0) <= at:
+        if busy.get(room_of(fault), 0.0) <= at:
             return fault
         if rng.random() < 0.02:  # everything is taken: what harms nobody's plan is to cut a link
             return Fault(number, round(at, 3), Kind.LINK_CUT, rng.choice(grounds.workers), 0.0)
@@ -169,7 +169,7 @@ def _target(rng: random.Random, grounds: Grounds, kind: FaultKind) -> str:
     return rng.choice(grounds.workers)
 
 
-def _room(fault: Fault) -> str:
+def room_of(fault: Fault) -> str:
     """What a fault takes up while it lasts."""
     if fault.kind in _LINKS:
         return f"link {fault.target}"
