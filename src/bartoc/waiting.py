@@ -34,8 +34,9 @@ _GIVEN_UP: Final = {
 
 def to_catch_up(start: Start, earliest: int, draft: Draft) -> None:
     """Have a start of the calendar wait to be caught up, from `earliest` on."""
-    spread = SPREAD_US * share(start.spec.uid, draft.books.uid) // 1_000_000
     until = start.slot + draft.books.host.catch_up_of(start.spec)
+    longest = min(SPREAD_US, max(0, until - earliest))
+    spread = longest * share(start.spec.uid, draft.books.uid) // 1_000_000
     overlap.miss_older(start, draft, "too late: a newer one is to be caught up")
     draft.wait(start, "catch_up", earliest + spread, until)
 

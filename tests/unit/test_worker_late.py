@@ -152,6 +152,16 @@ def test_nothing_is_caught_up_within_15_seconds_of_waking() -> None:
     assert bench.decided() == []
 
 
+def test_what_is_caught_up_is_spread_over_a_minute_but_not_beyond_its_time() -> None:
+    names = [f"s{number}" for number in range(40)]
+    bench = Bench(*(schedule(name, catch_up_us=55 * SECOND) for name in names))
+    bench.tick(100)  # each has 15 seconds left
+    dues = [(one.due - bench.now.wall) / SECOND for one in bench.of(Waiting)]
+    assert len(set(dues)) == 40
+    assert 0 <= min(dues) < 2
+    assert 13 < max(dues) <= 15
+
+
 def test_what_passed_says_why() -> None:
     bench = Bench(schedule(missed="none"))
     bench.tick(30)
