@@ -25,6 +25,9 @@ _BASIC: Final = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 _LITERAL: Final = re.compile(r"'[^'\n]*'")
 _LONG_BASIC: Final = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}', re.DOTALL)
 _LONG_LITERAL: Final = re.compile(r"'''(?:[^']|'(?!''))*'{3,5}", re.DOTALL)
+MOST_SHOWN: Final = 120
+"""Characters of a line that a message shows, around the fault."""
+
 _WHERE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -66,10 +69,16 @@ def read(file: str, text: str) -> Document:
     """
     try:
         data = tomllib.loads(text)
+        # The values may be spelt with CR LF; the scanner counts \n alone, and \r is white space
+        # to it.
+        return Document(file, data, _Scanner(text).scan())
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(file, text, str(error)) from None
-    # The values may be spelt with CR LF; the scanner counts \n alone, and \r is white space to it.
-    return Document(file, data, _Scanner(text).scan())
+    except RecursionError:
+        # Where it is too deep is not known; no value that is of use has so many brackets.
+        raise TomlError(
+            file, 1, "not TOML that can be read: values are nested too deeply"
+        ) from None
 
 
 def _syntax_error(file: str, text: str, reason: str) -> TomlError:
@@ -83,6 +92,9 @@ def _syntax_error(file: str, text: str, reason: str) -> TomlError:
     shown = lines[number - 1].rstrip("\r").expandtabs(1) if number <= len(lines) else ""
     said = _WHERE.sub("", reason)
     hint = _syntax_hint(shown)
+    if len(shown) > MOST_SHOWN:
+        start = min(max(0, column - MOST_SHOWN // 2), len(shown) - MOST_SHOWN)
+        shown, column = shown[start : start + MOST_SHOWN], column - start
     return TomlError(
         file,
         number,

@@ -133,6 +133,24 @@ def test_what_is_not_toml_is_shown(text: str, line: int, words: str) -> None:
     assert str(caught.value).startswith(f"x.toml:{line}: not TOML: ")
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "a = " + "{a=" * 100_000, "[" * 100_000])
+def test_brackets_without_end_are_refused(text: str) -> None:
+    with pytest.raises(TomlError, match="not TOML") as caught:
+        read("x.toml", text)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("at", [0, 3_000, 99_999])
+def test_of_a_long_line_what_is_around_the_fault_is_shown(at: int) -> None:
+    line = "".join("=" if column == at else "a" for column in range(100_000))
+    with pytest.raises(TomlError) as caught:
+        read("x.toml", f"b = [{line}")
+    _, shown, mark = caught.value.message.split("\n")
+    assert len(shown) < 130
+    assert len(mark) <= len(shown) + 1
+    assert shown[mark.index("^")] in "a="
+
+
 # -- any document ---------------------------------------------------------------------------------
 
 
