@@ -23,6 +23,7 @@ from bartos.acting import Actions
 from bartos.api.app import create_app
 from bartos.api.guard import over_unix_socket
 from bartos.config import Configuration, Settings
+from bartos.dispatching import FileWitness
 from bartos.enrolment import SharedKeyEnrolment
 from bartos.init import Initialised
 from bartos.listening import Listener, bind_local, bind_network
@@ -30,7 +31,7 @@ from bartos.planning import Planner
 from bartos.reload import Reloader
 from bartos.server import Server
 from bartos.services import Connected, Facts, Services
-from bartos.store.port import Retention, Store
+from bartos.store.port import Retention, Store, WorkerRow
 from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
 from bartos.store.sql import create_store
 from libbarto.build_info import build_info
@@ -45,6 +46,7 @@ from libbarto.websocket import V2, ServerTransport
 log = logging.getLogger("bartos")
 
 LOCK: Final = "bartos.lock"
+WITNESS: Final = "committed"
 CONFIRMATION: Final = "reload.yes"
 V1_ONLY_TEXT: Final = "this server speaks barto.v2; barto 1.x is not switched on"
 
@@ -183,6 +185,7 @@ class Bartos:
             random_bytes=secrets.token_bytes,
             version=build_info().version,
             lost_after=self._lost_after,
+            witness=FileWitness(self._state / WITNESS),
         )
         self.reloader = Reloader(
             configuration,
@@ -320,6 +323,13 @@ class _Fleet:
 
     async def clean_up_workers(self, before: int) -> int:
         return self._server.clean_up_workers(before)
+
+    def alarms(self) -> dict[bytes, str]:
+        forks = self._server.hub.forks.items()
+        return {uid: f"refused, from {fork.address}: {fork.reason}" for uid, fork in forks}
+
+    async def reset_worker(self, row: WorkerRow, who: str, reason: str) -> None:
+        await self._server.reset_worker(row, who, reason)
 
 
 def _public_url(settings: Settings, port: int, addresses: tuple[str, ...]) -> str:

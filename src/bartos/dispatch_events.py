@@ -46,6 +46,11 @@ class PausesChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """The database has less than this server has seen committed: it is an older copy."""
+
+
+@dataclass(frozen=True, slots=True)
 class Joined:
     """A worker's session is confirmed: `session` is its nonce."""
 
@@ -128,6 +133,7 @@ Event: TypeAlias = (
     Tick
     | SchedulesChanged
     | PausesChanged
+    | Restored
     | Joined
     | Left
     | Reported

@@ -33,6 +33,7 @@ from bartos.dispatch_events import (
     ParentsEnded,
     PausesChanged,
     Reported,
+    Restored,
     RunAsked,
     SchedulesChanged,
     SendCancel,
@@ -273,6 +274,8 @@ class Dispatcher:
             case PausesChanged(pauses=pauses):
                 self._decide(draft)
                 self._pauses = {row.schedule_uid: row for row in pauses}
+            case Restored():
+                self._give_up_all(draft)
             case Joined():
                 self._joined(event, draft)
             case Left(worker_uid=uid, session=session):
@@ -384,14 +387,14 @@ class Dispatcher:
             self._greeting.pop(uid, None)
 
     def _learn_restored(self, uid: bytes, draft: _Draft) -> None:
-        """The database is an older copy: what was offered since is not known to anybody but the
-        workers, whose records will tell (DESIGN section 4).
+        """A worker saw more acknowledged than the store has. So says each that comes back, and it
+        counts once: again only where this server has seen that worker before."""
+        if uid in self._seen or not self._restored_now:
+            self._give_up_all(draft)
 
-        It is learned of each worker that comes back, but counts once: again only where a worker
-        says so that this server has seen before.
-        """
-        if self._restored_now and uid not in self._seen:
-            return
+    def _give_up_all(self, draft: _Draft) -> None:
+        """The database is an older copy: what was offered since is not known to anybody but the
+        workers, whose records will tell (DESIGN section 4)."""
         self._restored_now = True
         now = draft.now.wall
         self._restored_at = draft.facts[RESTORED] = now

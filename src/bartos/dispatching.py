@@ -14,8 +14,9 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
 
 from bartos.dispatch_events import (
     CancelAsked,
@@ -30,6 +31,7 @@ from bartos.dispatch_events import (
     ParentsEnded,
     PausesChanged,
     Reported,
+    Restored,
     RunAsked,
     SchedulesChanged,
     SendCancel,
@@ -40,7 +42,7 @@ from bartos.dispatcher import Dispatcher
 from bartos.hub import Hub, Member
 from bartos.plan import WorkerFacts
 from bartos.planning import Planner
-from bartos.store.orders import ALL_SCHEDULES, Audit, DispatchChange, OrderRow, PauseRow
+from bartos.store.orders import ALL_SCHEDULES, COMMITS, Audit, DispatchChange, OrderRow, PauseRow
 from bartos.store.port import Batch, Store
 from libbarto.backoff import Backoff
 from libbarto.clock import Clock
@@ -68,6 +70,42 @@ LEVELS: Final = {"info": logging.INFO, "warning": logging.WARNING, "error": logg
 T = TypeVar("T")
 
 
+class Witness(Protocol):
+    """Remembers, outside of the database, how far that has come."""
+
+    def read(self) -> int:
+        """The number that was written last, 0 for none."""
+
+    def write(self, commits: int) -> None:
+        """Remember it; may be forgotten where the host dies."""
+
+
+class FileWitness:
+    """A witness in a file of the state directory."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._said = False
+
+    def read(self) -> int:
+        try:
+            return int(self._file.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return 0  # without it, workers tell
+
+    def write(self, commits: int) -> None:
+        try:
+            self._file.write_text(f"{commits}\n", encoding="ascii")
+        except OSError as error:
+            if not self._said:
+                log.warning(
+                    "cannot note how far the database has come; only workers can tell by now if "
+                    "it was restored from an older copy",
+                    extra={"file": str(self._file), "error": str(error)},
+                )
+            self._said = True
+
+
 class _Action:
     """Something that an operator wants, in the dispatcher's own time."""
 
@@ -93,12 +131,15 @@ class Dispatching:
         planner: Planner,
         clock: Clock,
         lost_after: Callable[[], float] = lambda: 30 * 86_400.0,
+        witness: Witness | None = None,
     ) -> None:
         self._store = store
         self._hub = hub
         self._planner = planner
         self._clock = clock
         self._lost_after = lost_after
+        self._witness = witness
+        self._commits = 0
         self._dispatcher: Dispatcher | None = None
         self._queue: deque[Event | _Action] = deque()
         self._wake = asyncio.Event()
@@ -259,6 +300,14 @@ class Dispatching:
         self._queue.clear()
         self._tell(PausesChanged(pauses))
         self.schedules_changed()
+        there, seen = state.facts.get(COMMITS, 0), self._witnessed()
+        self._commits = max(there, seen)
+        if there < seen:
+            # Only now, since it is known by now which planned starts there are.
+            self._tell(Restored())
+
+    def _witnessed(self) -> int:
+        return 0 if self._witness is None else self._witness.read()
 
     async def run_forever(self) -> None:
         """Until cancelled; `load` comes first."""
@@ -331,6 +380,8 @@ class Dispatching:
     async def _commit(self, change: DispatchChange) -> frozenset[bytes]:
         """Commit, however long it takes: nothing is sent before."""
         tries = 0
+        self._commits += 1
+        change = replace(change, facts={**change.facts, COMMITS: self._commits})
         while True:
             try:
                 made = await self._store.commit_dispatch(change)
@@ -345,6 +396,8 @@ class Dispatching:
                 tries += 1
             else:
                 self._away = False
+                if self._witness is not None:
+                    self._witness.write(self._commits)
                 return made
 
     # -- orders to workers ------------------------------------------------------------------------

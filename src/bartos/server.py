@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from bartos.audit import Auditor
-from bartos.dispatching import Dispatching
+from bartos.dispatching import Dispatching, Witness
 from bartos.endpoints.ws_worker import CreditPool, WorkerLink
-from bartos.hub import Hub
+from bartos.hub import Hub, Member, difference
 from bartos.planning import Planner
-from bartos.store.port import Pruned, Retention, Store
+from bartos.store.orders import Audit
+from bartos.store.port import Pruned, Retention, Store, WorkerRow
 from bartos.watch import Watch
 from bartos.writer import Writer
 from libbarto.clock import Clock
@@ -49,13 +50,14 @@ class Server:
         random_bytes: Callable[[int], bytes],
         version: str,
         lost_after: Callable[[], float] = lambda: LOST_AFTER_S,
+        witness: Witness | None = None,
     ) -> None:
         self.store = store
         self.planner = planner
         self.clock = clock
         self.hub = Hub()
         self.writer = Writer(store, clock)
-        self.dispatching = Dispatching(store, self.hub, planner, clock, lost_after)
+        self.dispatching = Dispatching(store, self.hub, planner, clock, lost_after, witness)
         self.watch = Watch(store, planner, clock, self._connected)
         self.audit = Auditor(store, clock, self._connected, lost_after)
         self.audit.on_given_up = self.dispatching.given_up
@@ -142,6 +144,20 @@ class Server:
             member.link.clean_up(before)
         return len(self.hub)
 
+    async def reset_worker(self, row: WorkerRow, who: str, reason: str) -> None:
+        """Let a worker come back that was refused as a fork: with a new spool, and cursors at now.
+
+        What it had as its last spool, and what was refused, are accepted no more.
+        """
+        fork = self.hub.forks.pop(row.uid, None)
+        await self.store.reset_worker(row.uid, [] if fork is None else [fork.spool_id])
+        facts = {"uid": row.uid.hex(), "who": who, "reason": reason}
+        await self.store.audit([Audit(self.clock.now(), "worker reset", facts, row.name)])
+        log.warning("a worker was reset", extra={"worker": row.name, "who": who})
+        member = self.hub.find(row.uid)
+        if member is not None:
+            member.link.displaced("the worker was reset")
+
     async def apply_retention(self) -> Pruned:
         """Drop all that the retention does not keep, in small steps; returns the sums."""
         total = Pruned()
@@ -193,15 +209,23 @@ class Server:
                 async with asyncio.timeout(COMPARE_EVERY_S):
                     await self._compare.wait()
             self._compare.clear()
-            members = list(self.hub)
-            try:
-                current = await self.store.current([(m.uid, m.epoch) for m in members])
-                await self.store.seen([m.uid for m in members], self.clock.now())
-            except (StoreUnavailable, ConfigError):
-                continue  # the writer says so, and the next round comes
-            for member, is_current in zip(members, current, strict=True):
-                if not is_current:
-                    member.link.displaced("the store knows a newer session of this worker")
+            await self._compare_all(list(self.hub))
+
+    async def _compare_all(self, members: Sequence[Member]) -> None:
+        before = [member.link.committed() for member in members]
+        try:
+            standings = await self.store.standings([(m.uid, m.spool_id) for m in members])
+            await self.store.seen([m.uid for m in members], self.clock.now())
+        except (StoreUnavailable, ConfigError):
+            return  # the writer says so, and the next round comes
+        for member, stored, committed in zip(members, standings, before, strict=True):
+            reason = difference(member, stored, committed, member.link.received())
+            if reason is not None:
+                log.warning(
+                    "a session is not the one that the store knows; the worker connects again",
+                    extra={"worker": member.name, "why": reason},
+                )
+                member.link.displaced(reason)
 
     async def _retain(self) -> None:
         await self.store_open.wait()

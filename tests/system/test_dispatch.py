@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from bartoc.journal import MemoryJournal
 from bartos.dispatch_events import RunAsked, Wanted
-from bartos.dispatching import cancel_request
+from bartos.dispatching import FileWitness, cancel_request
 from bartos.store.memory import MemoryStore
 from bartos.store.orders import ALL_SCHEDULES, PauseRow
 from bartos.store.port import Batch, RunFilter
@@ -228,6 +229,60 @@ async def test_what_ran_on_a_worker_that_comes_later_is_lost_until_then(barto: W
     assert await verdicts(barto) == []
     assert len(await barto.runs()) == 4
     await barto.close()
+
+
+class Noted:
+    """A witness in memory: it is not restored with the store."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def read(self) -> int:
+        return self.number
+
+    def write(self, commits: int) -> None:
+        self.number = commits
+
+
+async def test_a_server_learns_of_an_older_copy_by_its_own_note(barto: World) -> None:
+    barto.witness = Noted()
+    await barto.start_server(REPORT)
+    han = barto.add_worker("han")
+    await barto.clock.advance(seconds=10)
+    await han.crash()
+    await barto.clock.advance(seconds=17)
+    backup = copy.deepcopy(barto.store)
+    leia = barto.add_worker("leia")
+    await barto.clock.advance(minutes=5)
+    assert [run.worker for run in await barto.runs()] == ["leia"]
+    await barto.stop_server(crash=True)
+    await leia.crash()
+    barto.store = backup
+    await barto.start_server()
+    han.start()
+    await barto.clock.advance(minutes=2)
+    assert await barto.runs() == [], "han could not know that leia has run it"
+    assert await verdicts(barto) == [LOST]
+    leia.start()
+    await barto.clock.advance(minutes=1)
+    assert [run.worker for run in await barto.runs()] == ["leia"]
+    assert await verdicts(barto) == []
+    await barto.close()
+
+
+def test_the_note_is_a_file_and_its_loss_no_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    witness = FileWitness(tmp_path / "committed")
+    assert witness.read() == 0
+    witness.write(7)
+    assert FileWitness(tmp_path / "committed").read() == 7
+    (tmp_path / "committed").write_text("", encoding="ascii")
+    assert witness.read() == 0
+    nowhere = FileWitness(tmp_path / "nowhere" / "committed")
+    nowhere.write(1)
+    nowhere.write(2)
+    assert caplog.text.count("cannot note") == 1
 
 
 # -- orders by hand -------------------------------------------------------------------------------

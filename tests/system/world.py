@@ -17,6 +17,7 @@ from bartoc.connection import Connection, Identity
 from bartoc.journal import MemoryJournal
 from bartoc.runner import ScriptedRunner
 from bartoc.worker import Host
+from bartos.dispatching import Witness
 from bartos.plan import schedule_rows
 from bartos.planning import Planner
 from bartos.schedules import load_schedules
@@ -72,6 +73,7 @@ class WorkerHost:
         )
         agent.on_records = connection.records_spooled
         agent.on_answer = connection.answer
+        connection.on_journal_error = agent.journal_failed
         self.agent, self.connection = agent, connection
         self.tasks = [
             asyncio.create_task(agent.run(), name=f"{self.name} agent"),
@@ -101,6 +103,7 @@ class World:
         self.server: Server | None = None
         self.workers: dict[str, WorkerHost] = {}
         self.retention = Retention()
+        self.witness: Witness | None = None
         self._random = random.Random(7)
 
     async def start_server(self, toml: str | None = None) -> Server:
@@ -116,6 +119,7 @@ class World:
             retention=lambda: self.retention,
             random_bytes=self._random.randbytes,
             version="2.0.0",
+            witness=self.witness,
         )
         server.start()
         self.server = server
@@ -149,15 +153,15 @@ class World:
             self.server.planner.load(await self.store.schedules())
             self.server.sets_changed()
 
-    def add_worker(self, name: str) -> WorkerHost:
-        """A host with a bartoc that comes up."""
+    def add_worker(self, name: str, clock: FakeClock | None = None) -> WorkerHost:
+        """A host with a bartoc that comes up; with a clock of its own, if that is given."""
         host = WorkerHost(
             self,
             name,
             Link(name, SERVER),
-            self.clock,
+            clock or self.clock,
             MemoryJournal(named(f"worker {name}"), named(f"spool {name}")),
-            ScriptedRunner(self.clock),
+            ScriptedRunner(clock or self.clock),
         )
         self.workers[name] = host
         host.start()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bartos.dispatch_events import Commit, Committed, GivenUp, Left, Now, SendCancel, Tick
+from bartos.dispatch_events import Commit, Committed, GivenUp, Left, Now, Restored, SendCancel, Tick
 from bartos.dispatcher import GRACE_S, SILENCE_S, Dispatcher, wants
 from bartos.store.orders import ALL_SCHEDULES, RESTORED, DispatchState, PauseRow
 from libbarto.identity import Kind, occurrence_id, schedule_uid
@@ -355,6 +355,16 @@ def test_a_restored_server_gives_up_what_it_cannot_know(desk: Desk) -> None:
     assert desk.words() == lost
     assert [audit.kind for audit in desk.past.audits] == ["restored"]
     assert [note.level for note in desk.notes] == ["error"]
+
+
+def test_a_server_that_has_seen_more_committed_learns_it_by_itself(desk: Desk) -> None:
+    desk.sleep(700)
+    desk.restart()
+    desk.do(Restored())
+    assert desk.words() == [(600.0, "lost")]
+    desk.join("web1", restored=True)
+    desk.advance(600)
+    assert len(desk.offers()) == 1, "and what a worker says of it is not new"
 
 
 def test_a_worker_that_this_server_knew_tells_of_a_second_restoration(desk: Desk) -> None:

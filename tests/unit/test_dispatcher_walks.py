@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from bartos.dispatch_events import Joined, Left, Reported, SendOffer
+from bartos.dispatch_events import Joined, Left, Reported, Restored, SendOffer
 from bartos.dispatcher import GRACE_S
 from bartos.plan import WorkerFacts
 from bartos.store.port import RunRow, SlotRange
@@ -72,7 +72,7 @@ class Walk:
         self.inbox: dict[str, list[SendOffer]] = {name: [] for name in NAMES}
         self.starts: dict[bytes, int] = {}
         self.marks: dict[bytes, int] = {}
-        self.backup = self._copy()
+        self.back_up()
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -239,10 +239,11 @@ class Walk:
         return copy.deepcopy((self.desk.store, self.desk.past, self.marks))
 
     def back_up(self) -> None:
-        self.backup = self._copy()
+        self.backup, self.commits = self._copy(), self.desk.commits
 
     def restore(self) -> None:
         """The server goes down, and comes up on an older copy; all workers come back in time."""
+        older = self.desk.commits > self.commits
         store, past, marks = copy.deepcopy(self.backup)
         self.desk.store = store  # type: ignore[assignment]
         self.desk.past = past
@@ -251,6 +252,8 @@ class Walk:
         for name in NAMES:
             self.inbox[name] = []
         self.desk.restart()
+        if older:
+            self.desk.do(Restored())
         for name in NAMES:
             while name not in self.desk.sessions:
                 self.connect(name)

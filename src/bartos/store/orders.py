@@ -21,6 +21,11 @@ RESTORED: Final = "restored"
 """The fact that says when the server last learned that its database was restored."""
 
 
+COMMITS: Final = "commits"
+"""The fact that counts the dispatcher's commits: one that is lower than it was tells of an older
+copy of the database."""
+
+
 @dataclass(frozen=True, slots=True)
 class IntentRow:
     """A start that the server wants made, on `worker_uid` or, where that is `NOBODY`, on one of
