@@ -92,6 +92,7 @@ ROOMS: dict[str, Room] = {
     "bartos.web": Room.SHELL,
     "bartos.config": Room.SHELL,
     "bartos.app": Room.SHELL,
+    "bartos.editing": Room.SHELL,
     "bartos.enrolment": Room.SHELL,
     "bartos.listening": Room.SHELL,
     "bartos.reload": Room.SHELL,

@@ -18,7 +18,9 @@ from libbarto.errors import BartoError, ConfigError, StoreUnavailable
 if TYPE_CHECKING:
     from bartos.app import Bartos
     from bartos.config import Configuration
+    from bartos.editing import Draft
     from bartos.plan import WorkerFacts
+    from bartos.schedules import Definition
 
 app = cli.Program(
     "bartos",
@@ -230,8 +232,16 @@ def check(
 
 def _known_workers(given: Given) -> list[WorkerFacts] | None:
     """The workers that the embedded database knows; None where nobody can be asked."""
+    known = _known(given)
+    return None if known is None else known[0]
+
+
+def _known(given: Given) -> tuple[list[WorkerFacts], list[Definition]] | None:
+    """The workers and the schedules in force, as the embedded database has them; None where
+    nobody can be asked."""
     from bartos.config import load_settings
     from bartos.planning import facts_of
+    from bartos.schedules import from_json
     from bartos.store.settings import SqliteSettings
     from bartos.store.sql import pending, reader
 
@@ -244,17 +254,136 @@ def _known_workers(given: Given) -> list[WorkerFacts] | None:
     if loaded.settings.mariadb is not None or not database.exists():
         return None
 
-    async def ask() -> list[WorkerFacts] | None:
+    async def ask() -> tuple[list[WorkerFacts], list[Definition]] | None:
         wanted = SqliteSettings(database)
         if await pending(wanted):
             return None  # a check changes nothing, not even the database's form
         store = reader(wanted)
         try:
-            return [facts_of(row) for row in await store.workers()]
+            workers = [facts_of(row) for row in await store.workers()]
+            return workers, [from_json(row.definition) for row in await store.schedules()]
         finally:
             await store.close()
 
     return asyncio.run(ask())
+
+
+@app.command()
+def edit(
+    context: cli.Context,
+    config: Config = None,
+    name: Annotated[
+        str | None, cli.Argument("NAME", help="The schedule to go to; left out: bartos.toml.")
+    ] = None,
+    yes: Annotated[
+        bool, cli.Option("-y", "--yes", help="Install what is right without asking.")
+    ] = False,
+) -> None:
+    """Change the configuration in your editor ($VISUAL, $EDITOR): a copy of it, which is checked
+    and shown as a plan, and takes the file's place when you say yes. The old one stays beside it.
+
+    Examples:
+        bartos edit backup
+        bartos edit
+    """
+    import shutil
+
+    from bartos.config import main_file
+    from bartos.editing import Draft, editor, find
+
+    given = _given(context, config)
+    main = main_file(given.config)
+    draft = Draft(find(name, main))
+    raise cli.Exit(_edit(given, main, draft, editor(os.environ, shutil.which), yes=yes))
+
+
+def _edit(given: Given, main: Path, draft: Draft, program: list[str], *, yes: bool) -> int:
+    """Edit until it is right and wanted, or given up; the exit code."""
+    terminal = sys.stdin.isatty()
+    line = draft.spot.line
+    while True:
+        draft.edit(program, line)
+        if draft.text == draft.before:
+            draft.drop()
+            cli.echo("nothing changed")
+            return 0
+        faulty, line = _show_draft(given, main, draft)
+        if faulty:
+            if terminal and _answer("edit it again? [Y/n] ", "y") == "y":
+                continue
+            cli.echo(f"nothing changed; yours is {draft.file}", err=True)
+            return 2
+        word = "y" if yes else "n"
+        if terminal and not yes:
+            word = _answer("install it? [y/N/e, to edit again] ", "n")
+        elif not yes:
+            cli.echo("without a terminal --yes says that it is to be installed", err=True)
+        if word == "e":
+            continue
+        if word != "y":
+            cli.echo(f"nothing changed; yours is {draft.file}", err=True)
+            return 0 if terminal else 2
+        old = draft.install()
+        draft.drop()
+        cli.echo(f"installed; the old one is {old}")
+        cli.echo(_when_it_counts(given))
+        return 0
+
+
+def _answer(question: str, default: str) -> str:
+    """The first letter of what the person says."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return (sys.stdin.readline().strip().lower() or default)[:1]
+
+
+def _show_draft(given: Given, main: Path, draft: Draft) -> tuple[bool, int]:
+    """Show what a draft would do; whether it is faulty, and the line of its first fault."""
+    import shutil
+    from datetime import datetime
+
+    from bartos.api.plan import answer
+    from bartos.config import load_all, schedule_files
+    from libbarto.clock import SystemClock
+    from libbarto.config import read_text, shown_path
+    from libbarto.planned import Look, plan_lines
+
+    texts = [(shown_path(it), read_text(it) or "") for it in (main, *schedule_files(main))]
+    mine = shown_path(draft.spot.file)
+    texts = [(file, draft.text if file == mine else text) for file, text in texts]
+    known = _known(given)
+    if known is None:
+        try:
+            old = list(load_all(given.config, flags=given.flags).definitions)
+        except ConfigError:
+            old = []
+        known = [], old
+    workers, old = known
+    found = answer(texts, old, workers, SystemClock().now()).model_dump(mode="json")
+
+    def shown(text: str) -> str:
+        return datetime.fromisoformat(text).astimezone().strftime("%a %d %b %H:%M:%S")
+
+    zone = datetime.now().astimezone().tzname() or ""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in plan_lines(found, Look(shown, zone, width)):
+        cli.echo(line)
+    errors = [
+        it["line"] for it in found["findings"] if it["kind"] == "error" and it["file"] == mine
+    ]
+    return not found["usable"], min(errors, default=draft.spot.line)
+
+
+def _when_it_counts(given: Given) -> str:
+    """When the server goes by what was installed."""
+    from bartos.app import StateLock
+    from bartos.config import load_settings
+
+    loaded = load_settings(given.config, flags=given.flags)
+    state = loaded.settings.state_dir or loaded.places.state
+    if StateLock(state).holder() is None:
+        return "no server runs here; it counts when one starts"
+    return "the server reads it within seconds; its log says what changed"
 
 
 @app.command()
@@ -344,7 +473,7 @@ def main() -> None:
         sys.exit(3)
     except BartoError as error:
         cli.echo(f"bartos: {error}", err=True)
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
         sys.exit(130)
 
