@@ -26,8 +26,8 @@ from zoneinfo import ZoneInfo
 from libbarto.errors import CalendarError
 from libbarto.realtime import Realtime
 
-ROUNDS = 15
-SECONDS_A_ROUND = 0.003
+ROUNDS = 40
+SECONDS_A_ROUND = 0.001  # short, so that some are not interrupted
 
 # What barto reads, the same for cron where cron can say it, and the zone.
 EXPRESSIONS: list[tuple[str, str | None, str]] = [
