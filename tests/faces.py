@@ -21,6 +21,7 @@ from bartos.store.port import (
     QueryResult,
     Retention,
     ScheduleRow,
+    WorkerRow,
 )
 from bartos.watch import Watch
 from libbarto.errors import UserError
@@ -79,6 +80,8 @@ class Fleet:
 
     here: list[Connected] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
+    refused: dict[bytes, str] = field(default_factory=dict)
+    reset: list[tuple[str, str, str]] = field(default_factory=list)
 
     def connected(self) -> list[Connected]:
         return list(self.here)
@@ -86,6 +89,12 @@ class Fleet:
     async def clean_up_workers(self, before: int) -> int:
         self.asked.append(before)
         return len(self.here)
+
+    def alarms(self) -> dict[bytes, str]:
+        return dict(self.refused)
+
+    async def reset_worker(self, row: WorkerRow, who: str, reason: str) -> None:
+        self.reset.append((row.name, who, reason))
 
 
 @dataclass

@@ -280,6 +280,9 @@ class _Talk:
             case TellEpoch():
                 held = await journal.state()
                 await self.carry_out(session.epoch_stored(held.epoch))
+            case RefusedBy(code="reset", reason=reason):
+                await journal.renew(reason)
+                raise JournalError(f"the spool begins anew: {reason}")
             case RefusedBy(code=code, reason=reason):
                 self.patient = True
                 owner._say_once(f"the server refused this worker ({code})", reason)

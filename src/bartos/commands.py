@@ -239,8 +239,9 @@ async def _clients(given: Services) -> Table:
     links = {link.uid: link for link in given.fleet.connected()}
     columns = (
         *("name", "state", "address", "since", "last_seen", "os", "os_version", "kernel"),
-        *("arch", "host", "version", "labels"),
+        *("arch", "host", "version", "labels", "alarm"),
     )
+    alarms = given.fleet.alarms()
 
     def row(known: WorkerRow) -> Sequence[object]:
         link = links.get(known.uid)
@@ -254,6 +255,7 @@ async def _clients(given: Services) -> Table:
             *(facts.get(key) or None for key in ("os", "os_version", "kernel", "arch", "hostname")),
             (known.version if link is None else link.version) or "unknown",
             " ".join(f"{key}={value}" for key, value in sorted(known.labels.items())),
+            alarms.get(known.uid),
         )
 
     return Table(columns, _each([row(known) for known in await given.store.workers()]))

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from libbarto.message.v2.server import Asked, Cancel, Offer
+from bartos.store.port import Standing
+from libbarto.message.v2.record import Lane
+from libbarto.message.v2.server import Asked, Cancel, Mark, Offer
 from libbarto.message.v2.worker import OfferAnswer
 
 
@@ -27,6 +29,12 @@ class Link(Protocol):
 
     def cancel(self, cancel: Cancel) -> None:
         """Have the worker end something; signed on its way out."""
+
+    def committed(self) -> Mapping[Lane, Mark]:
+        """How far this session's records are committed, as far as it was told."""
+
+    def received(self) -> Mapping[Lane, Mark]:
+        """How far this session's records have come in."""
 
 
 class Orders(Protocol):
@@ -69,11 +77,24 @@ class Member:
     offset_us: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A state directory that was refused, as it is a copy or was rolled back: when that was seen
+    first, whence it came, its spool, and why."""
+
+    at: int
+    name: str
+    address: str
+    spool_id: bytes
+    reason: str
+
+
 class Hub:
-    """The registry of connected workers."""
+    """The registry of connected workers, and of those that were refused as a fork."""
 
     def __init__(self) -> None:
         self._members: dict[bytes, Member] = {}
+        self.forks: dict[bytes, Fork] = {}
 
     def __len__(self) -> int:
         return len(self._members)
@@ -84,6 +105,14 @@ class Hub:
     def find(self, uid: bytes) -> Member | None:
         """The worker with this uid, where it is connected."""
         return self._members.get(uid)
+
+    def fork(self, uid: bytes, fork: Fork) -> bool:
+        """A worker's state directory was refused; returns whether that is news."""
+        known = self.forks.get(uid)
+        if known is not None and (known.spool_id, known.address) == (fork.spool_id, fork.address):
+            return False
+        self.forks[uid] = fork
+        return True
 
     def name_taken(self, name: str, uid: bytes) -> Member | None:
         """Another worker that is connected under `name`."""
@@ -106,3 +135,29 @@ class Hub:
             return False
         del self._members[uid]
         return True
+
+
+def difference(
+    member: Member,
+    stored: Standing | None,
+    committed: Mapping[Lane, Mark],
+    received: Mapping[Lane, Mark],
+) -> str | None:
+    """What tells that a session is not the one that the store knows; None where all agrees.
+
+    `stored` was read between `committed` and `received`: what this session has in the store lies
+    between the two (DESIGN section 6).
+    """
+    if stored is None or stored.epoch != member.epoch or stored.spool_id != member.spool_id:
+        return "the store knows another session of this worker"
+    for lane, mark in stored.marks.items():
+        name = lane.name.lower()
+        if mark.epoch != member.epoch:
+            return f"the {name} lane is another session's"
+        if mark.seq < committed[lane].seq:
+            return f"the store has less of the {name} lane than it acknowledged: it was restored"
+        if mark.seq > received[lane].seq:
+            return f"the store has more of the {name} lane than this session sent"
+        if mark.seq == committed[lane].seq and mark.tag != committed[lane].tag:
+            return f"the store has another {name} record {mark.seq} than it acknowledged"
+    return None

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from bartos.acting import Actions
 from bartos.audit import Auditor
-from bartos.store.port import Retention, Store
+from bartos.store.port import Retention, Store, WorkerRow
 from bartos.watch import Watch
 from libbarto.clock import Clock, Instant
 
@@ -40,6 +40,12 @@ class Fleet(Protocol):
 
         Returns how many were asked; nobody is waited for.
         """
+
+    def alarms(self) -> Mapping[bytes, str]:
+        """What is wrong with workers, by uid: a state directory that was refused as a fork."""
+
+    async def reset_worker(self, row: WorkerRow, who: str, reason: str) -> None:
+        """Let a worker come back that was refused: with a new spool, and cursors at now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -788,6 +788,6 @@ def _lane(value: int) -> Lane:
 
 def _fork_text(reason: str) -> str:
     return (
-        f"{reason}. Its state directory was copied or rolled back: stop the copy; to begin anew, "
-        "move the state directory away and join again"
+        f"{reason}. Its state directory was copied or rolled back: stop the copy; to go on with "
+        "what is here, `barto-cli worker reset NAME` on the server"
     )

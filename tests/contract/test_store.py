@@ -14,6 +14,7 @@ import pytest
 
 from bartos.store.memory import MemoryStore
 from bartos.store.port import (
+    BARRED,
     Batch,
     DeadLetter,
     EpochClaim,
@@ -22,6 +23,7 @@ from bartos.store.port import (
     Retention,
     RunFilter,
     ScheduleRow,
+    Standing,
     Store,
 )
 from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
@@ -198,12 +200,53 @@ async def test_only_a_higher_epoch_is_confirmed(settings: StoreSettings | None) 
         row = await store.worker(WORKER)
         assert row is not None and row.name == "web1"
         assert await Reporter(store, epoch=6, name="renamed").connect()
-        assert await store.current([(WORKER, 6), (WORKER, 5), (b"?" * 16, 1)]) == [
-            True,
-            False,
-            False,
-        ]
-        assert await store.current([]) == []
+        assert row.epoch == 5
+
+
+async def test_a_session_is_compared_with_how_the_store_knows_it(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store, epoch=5)
+        await reporter.connect()
+        await reporter.state(claimed(1))
+        mark = (await store.marks(SPOOL))[Lane.STATE]
+        known, unknown = await store.standings([(WORKER, SPOOL), (b"?" * 16, SPOOL)])
+        assert unknown is None
+        assert known == Standing(5, SPOOL, {Lane.STATE: mark, Lane.OUTPUT: Mark(0, NO_TAG, 5)})
+        assert mark.seq == 1
+        assert await store.standings([]) == []
+
+
+async def test_a_worker_that_was_reset_comes_back_with_another_spool_only(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        await Reporter(store, epoch=9).connect()
+        await store.reset_worker(WORKER, [b"copy" * 4])
+        for spool in (SPOOL, b"copy" * 4):
+            assert {mark.epoch for mark in (await store.marks(spool)).values()} == {BARRED}
+            claim = EpochClaim(WORKER, "web1", 10, spool, {}, "", {}, "", NOON)
+            assert not await store.confirm_epoch(claim)
+        fresh = EpochClaim(WORKER, "web1", 3, b"new." * 4, {}, "", {}, "", NOON)
+        assert await store.confirm_epoch(fresh), "whatever epoch it holds"
+        row = await store.worker(WORKER)
+        assert row is not None and (row.epoch, row.spool_id) == (3, b"new." * 4)
+
+
+async def test_what_was_committed_though_the_answer_was_lost_is_not_refused(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        one = reporter.batch(claimed(1))
+        assert await store.append([one]) == [True]
+        assert await store.append([one]) == [True], "this session has committed it"
+        assert len(await store.runs(RunFilter())) == 1
+        assert await store.append([replace(one, epoch=0)]) == [False]
+        await Reporter(store, epoch=2).connect()
+        assert await store.append([one]) == [False], "a newer session was confirmed"
 
 
 async def test_generations_change_by_compare_and_set(settings: StoreSettings | None) -> None:
@@ -227,7 +270,7 @@ async def test_a_batch_counts_only_where_its_mark_is(settings: StoreSettings | N
         await reporter.connect()
         first = reporter.batch(claimed(1))
         assert await store.append([first]) == [True]
-        assert await store.append([first]) == [False], "a resend changes nothing"
+        assert await store.append([first]) == [True], "it is here by now; nothing changes"
         late = Batch(WORKER, "web1", SPOOL, Lane.STATE, 1, 5, b"t" * 8, [claimed(2)])
         stale = Batch(WORKER, "web1", SPOOL, Lane.STATE, 0, 2, b"t" * 8, [claimed(2)])
         assert await store.append([late, stale]) == [False, False]
@@ -516,7 +559,8 @@ async def test_many_workers_share_a_commit(settings: StoreSettings | None) -> No
         rows = await store.runs(RunFilter(limit=100))
         assert len(rows) == 59
         assert all(row.complete and row.exit_code == 0 for row in rows)
-        assert await store.append(batches) == [False] * len(batches)
+        assert await store.append(batches) == found, "what is here is here, and stays as it is"
+        assert await store.runs(RunFilter(limit=100)) == rows
 
 
 async def test_what_cannot_be_understood_is_put_aside_and_the_rest_counts(

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from barto_cli import times
 from barto_cli.client import USAGE, Failure
@@ -75,11 +76,12 @@ def clients(given: Given, *, versions: bool) -> None:
         rows = [{"name": row["name"], "version": row["version"]} for row in rows]
         given.emit(Listing(columns, rows, ("name", "version")))
     else:
-        given.emit(Listing(_client_columns(given.screen), rows, answer.columns))
+        alarm = any(row["alarm"] for row in rows)
+        given.emit(Listing(_client_columns(given.screen, alarm=alarm), rows, answer.columns))
     _total(given, rows)
 
 
-def _client_columns(screen: Screen) -> list[Column]:
+def _client_columns(screen: Screen, *, alarm: bool) -> list[Column]:
     return [
         Column("name", "WORKER", useful=9),
         Column("state", "STATE", colour=by_state("state"), least=None),
@@ -89,6 +91,7 @@ def _client_columns(screen: Screen) -> list[Column]:
         Column("kernel", "KERNEL", useful=1, least=6),
         Column("version", "BARTO", useful=6, least=6),
         Column("labels", "LABELS", useful=2, least=6),
+        *([Column("alarm", "ALARM", useful=8)] if alarm else []),
     ]
 
 
@@ -143,13 +146,37 @@ def worker_list(given: Given) -> None:
         Column("clock_offset_seconds", "CLOCK", _clock, right=True, least=None),
         Column("generation", "SET", right=True, least=None),
         Column("labels", "LABELS", useful=2, least=6),
+        *([Column("alarm", "ALARM", useful=8)] if any(row["alarm"] for row in rows) else []),
     ]
     keys = (
         *("name", "uid", "connected", "since", "last_seen", "first_seen", "address", "version"),
-        *("clock_offset_seconds", "generation", "labels", "facts"),
+        *("clock_offset_seconds", "generation", "labels", "facts", "alarm"),
     )
     given.emit(Listing(columns, rows, keys))
     _total(given, rows)
+
+
+def worker_reset(given: Given, name: str, *, yes: bool, dry_run: bool, reason: str) -> None:
+    """Let a worker come back that was refused, after asking. Raises `Failure` where nobody is there
+    to be asked."""
+    path = f"/api/v1/workers/{quote(name, safe='')}/reset"
+    if dry_run or not yes:
+        plan = given.client.post(path, {"dry_run": True})
+        given.note(f"{name} was {plan['alarm']}" if plan["alarm"] else f"{name} was not refused")
+        given.note("it begins a new spool; what was due before is not caught up")
+        if dry_run:
+            return
+        if not given.ask:
+            raise Failure(USAGE, f"this would reset {name}; without a terminal say --yes")
+        if not given.agreed(f"reset {name}? Is every copy of it stopped?"):
+            given.note("nothing was done")
+            return
+    answer = given.client.post(path, {"reason": reason})
+    if given.for_people:
+        given.note(f"{name} is reset: it comes back by itself within seconds")
+    else:
+        keys = ("worker", "connected", "alarm", "done")
+        given.emit(Listing((), [answer], keys))
 
 
 def _state(row: Row) -> str:

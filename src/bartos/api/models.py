@@ -235,9 +235,10 @@ class Worker(BaseModel):
     facts: dict[str, str] = Field(description="what the worker says of its host")
     clock_offset_seconds: float | None
     generation: int
+    alarm: str = Field(description="why its state directory was refused; empty where it was not")
 
     @classmethod
-    def of(cls, row: WorkerRow, link: Connected | None) -> Worker:
+    def of(cls, row: WorkerRow, link: Connected | None, alarm: str = "") -> Worker:
         """The model of a row, and of its connection where there is one."""
         offset = None if link is None else link.clock_offset_us
         return cls(
@@ -253,6 +254,7 @@ class Worker(BaseModel):
             facts=dict(row.capabilities),
             clock_offset_seconds=None if offset is None else offset / 1e6,
             generation=row.generation,
+            alarm=alarm,
         )
 
 

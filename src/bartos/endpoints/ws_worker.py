@@ -7,14 +7,17 @@ and sends what comes of it; every decision is the session's, the hub's or the pl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections import deque
+from collections.abc import Mapping
 from typing import Final, assert_never
 
-from bartos.hub import Hub, Member, Orders
+from bartos.hub import Fork, Hub, Member, Orders
 from bartos.planning import Planner
-from bartos.store.port import Batch, DeadLetter, EpochClaim, Mark, Store
+from bartos.store.orders import Audit
+from bartos.store.port import BARRED, Batch, DeadLetter, EpochClaim, Mark, Store
 from bartos.writer import Submitted, Writer
 from libbarto.clock import Clock
 from libbarto.envelope import SigningKey
@@ -44,6 +47,7 @@ from libbarto.transport import Transport, send_within
 log = logging.getLogger("bartos.workers")
 
 INBOX_FRAMES: Final = 64
+PUSH_AGAIN_S: Final = 1.0
 CREDIT_CAP: Final = 1024 * 1024
 """The most credit of one worker, in bytes; all of them together have `CreditPool`."""
 
@@ -103,8 +107,9 @@ class WorkerLink:
         self._granted = 0
         self._unused = 0
         self._pooled = 0
-        self._push_wanted = False
+        self._push_wanted = asyncio.Event()
         self._held = (0, b"")
+        self._committed: dict[Lane, wire.Mark] = {}
 
     # -- asked by the hub -------------------------------------------------------------------------
 
@@ -112,8 +117,13 @@ class WorkerLink:
         self._later(self._session.leave(reason))
 
     def set_wanted(self) -> None:
-        self._push_wanted = True
-        self._inbox.nudge()
+        self._push_wanted.set()
+
+    def committed(self) -> Mapping[Lane, wire.Mark]:
+        return dict(self._committed)
+
+    def received(self) -> Mapping[Lane, wire.Mark]:
+        return {lane: self._session.mark(lane) for lane in Lane}
 
     def clean_up(self, before: int) -> None:
         self._later(self._session.order(wire.CleanUp(before=before)))
@@ -137,6 +147,8 @@ class WorkerLink:
     async def run(self) -> None:
         """Until the link ends, from either side."""
         reader = asyncio.create_task(receive_into(self._inbox, self._transport), name="frames")
+        # Apart, as a database that does not answer must not keep heartbeats waiting.
+        pusher = asyncio.create_task(self._push_sets(), name="sets")
         try:
             while not self._closed:
                 await self._inbox.wait(self._session.next_due() - self._clock.boottime())
@@ -147,9 +159,6 @@ class WorkerLink:
                     await self._carry_out(self._session.receive(frame, now, boottime))
                 while self._todo:
                     await self._carry_out(self._todo.popleft())
-                if self._push_wanted and self._member is not None and not self._closed:
-                    self._push_wanted = False
-                    await self._push()
                 now, boottime = self._clock.now(), self._clock.boottime()
                 await self._carry_out(self._session.tick(now, boottime))
         except ConnectionClosed as error:
@@ -166,8 +175,9 @@ class WorkerLink:
             )
             await self._transport.close(1013, "the server's database is away; try again")
         finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            for task in (reader, pusher):
+                task.cancel()
+            await asyncio.gather(reader, pusher, return_exceptions=True)
             self._gone()
             await self._transport.close()
 
@@ -185,10 +195,7 @@ class WorkerLink:
                 case ConfirmEpoch(epoch=epoch):
                     await self._confirm(epoch)
                 case ForkReported(reason=reason):
-                    log.error(
-                        "a worker's state directory is a copy or was rolled back",
-                        extra={"worker": self._name(), "why": reason},
-                    )
+                    await self._alarm(reason)
                 case RecordsReceived():
                     self._take(event)
                 case OfferAnswered(answer=answer):
@@ -215,11 +222,31 @@ class WorkerLink:
             await self._carry_out(self._session.refuse("name-taken", reason))
         return other is None
 
+    async def _alarm(self, reason: str) -> None:
+        """A fork: tell it in the log and the history, once."""
+        hello, now = self._session.peer, self._clock.now()
+        address = self._transport.peer
+        fork = Fork(now, hello.name, address.rpartition(":")[0] or address, hello.spool_id, reason)
+        if not self._hub.fork(hello.uid, fork):
+            return
+        log.error(
+            "a worker's state directory is a copy or was rolled back; it is refused",
+            extra={"worker": hello.name, "peer": address, "why": reason},
+        )
+        facts = {"uid": hello.uid.hex(), "address": address, "why": reason}
+        # The refusal does not wait for a database that is away.
+        with contextlib.suppress(StoreUnavailable, ConfigError):
+            await self._store.audit([Audit(now, "fork", facts, hello.name)])
+
     async def _greet(self, hello: Hello) -> None:
         if not await self._name_is_free(hello):
             return
         row = await self._store.worker(hello.uid)
         marks = await self._store.marks(hello.spool_id)
+        if marks[Lane.STATE].epoch == BARRED:
+            reason = "this worker was reset: it begins a new spool, with cursors at now"
+            await self._carry_out(self._session.refuse("reset", reason))
+            return
         wire_marks = {lane: wire.Mark(seq=mark.seq, tag=mark.tag) for lane, mark in marks.items()}
         epoch = 0 if row is None else row.epoch
         self._greeting = hello
@@ -268,6 +295,7 @@ class WorkerLink:
         if not committed:
             return
         self._held = (hello.generation, hello.set_hash)
+        self._committed = {lane: self._session.mark(lane) for lane in Lane}
         self._member = Member(
             uid=hello.uid,
             name=hello.name,
@@ -287,7 +315,7 @@ class WorkerLink:
         self._hub.join(self._member)
         self._orders.joined(self._member, restored=restored)
         log.info("worker connected", extra={"worker": hello.name, "peer": self._transport.peer})
-        await self._push()
+        self._push_wanted.set()
 
     async def _marks_have_moved(self, hello: Hello) -> bool:
         """Are the marks other than its Welcome said? From its confirmed epoch on they stay, but
@@ -296,10 +324,22 @@ class WorkerLink:
         stored = await self._store.marks(hello.spool_id)
         return any(self._session.mark(lane).seq != mark.seq for lane, mark in stored.items())
 
-    async def _push(self) -> None:
+    async def _push_sets(self) -> None:
+        """Until cancelled: whenever the set may be another one, look, and send it if so."""
+        while True:
+            await self._push_wanted.wait()
+            self._push_wanted.clear()
+            if self._member is None or self._closed:
+                continue
+            try:
+                await self._push(self._member)
+            except (StoreUnavailable, ConfigError):
+                # The writer tells of a database that is away.
+                await self._clock.sleep(PUSH_AGAIN_S)
+                self._push_wanted.set()
+
+    async def _push(self, member: Member) -> None:
         """Send the worker its set, where it holds another (DESIGN section 6)."""
-        member = self._member
-        assert member is not None
         row = await self._store.worker(member.uid)
         if row is None:
             return
@@ -313,14 +353,13 @@ class WorkerLink:
         if row.set_hash != wanted or (not same and self._held[0] >= row.generation):
             generation = max(row.generation, self._held[0]) + 1
             if not await self._store.set_generation(member.uid, row.generation, generation, wanted):
-                self._push_wanted = True
-                self._inbox.nudge()
+                self._push_wanted.set()
                 return
         elif same:
             return
         self._held = (generation, wanted)
         member.generation, member.set_hash = generation, wanted
-        await self._carry_out(self._session.push_set(generation, body, self._key))
+        self._later(self._session.push_set(generation, body, self._key))
         log.info("set of schedules sent", extra={"worker": member.name, "version": generation})
 
     # -- records ----------------------------------------------------------------------------------
@@ -350,6 +389,7 @@ class WorkerLink:
             if not advanced:
                 self._later(self._session.leave("the store has seen a newer session"))
                 return
+            self._committed[received.lane] = wire.Mark(seq=received.last_seq, tag=received.tag)
             self._later(self._session.committed(received.lane, received.last_seq))
             self._top_up(received.size)
 

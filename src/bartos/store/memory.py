@@ -33,6 +33,7 @@ from bartos.store.orders import (
     PauseRow,
 )
 from bartos.store.port import (
+    BARRED,
     FAILURES,
     OVERLAP,
     Applied,
@@ -53,6 +54,7 @@ from bartos.store.port import (
     RunSlot,
     ScheduleRow,
     SlotRange,
+    Standing,
     StepRow,
     WaitingRow,
     WorkerRow,
@@ -273,6 +275,9 @@ class MemoryStore:
         row = self._workers.get(claim.uid)
         if row is not None and row.epoch >= claim.epoch:
             return False
+        barred = self._spools.get(claim.spool_id, _Spool()).marks[Lane.STATE].epoch == BARRED
+        if barred:
+            return False
         known = row or WorkerRow(claim.uid, claim.name, first_seen=claim.now)
         self._workers[claim.uid] = replace(
             known,
@@ -302,6 +307,8 @@ class MemoryStore:
         mark = spool.marks[batch.lane] if spool else None
         if spool is None or mark is None:
             return False
+        if mark.epoch == batch.epoch and mark.seq >= batch.last_seq:
+            return True  # by a COMMIT whose answer was lost
         if (mark.epoch, mark.seq + 1) != (batch.epoch, batch.first_seq):
             return False
         for seq, record in enumerate(batch.records, batch.first_seq):
@@ -636,12 +643,24 @@ class MemoryStore:
         spool.marks[lane] = replace(mark, epoch=epoch)
         return True
 
-    async def current(self, sessions: Sequence[tuple[bytes, int]]) -> list[bool]:
+    async def standings(self, sessions: Sequence[tuple[bytes, bytes]]) -> list[Standing | None]:
         self._reach()
-        return [
-            (row := self._workers.get(uid)) is not None and row.epoch == epoch
-            for uid, epoch in sessions
-        ]
+        found: list[Standing | None] = []
+        for uid, _ in sessions:
+            row = self._workers.get(uid)
+            spool = None if row is None else self._spools.get(row.spool_id)
+            marks = (_Spool() if spool is None else spool).marks
+            found.append(None if row is None else Standing(row.epoch, row.spool_id, dict(marks)))
+        return found
+
+    async def reset_worker(self, uid: bytes, spool_ids: Sequence[bytes]) -> None:
+        self._reach()
+        row = self._workers.get(uid)
+        if row is not None:
+            self._workers[uid] = replace(row, epoch=0)
+        for spool_id in {*spool_ids, *([] if row is None else [row.spool_id])}:
+            spool = self._spools.setdefault(spool_id, _Spool())
+            spool.marks = {lane: replace(mark, epoch=BARRED) for lane, mark in spool.marks.items()}
 
     async def seen(self, uids: Sequence[bytes], now: int) -> None:
         self._reach()

@@ -38,6 +38,19 @@ class Mark:
     epoch: int = 0
 
 
+BARRED: Final = 1 << 62
+"""The epoch of the marks of a spool that is never to be accepted again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A worker as the store knows it: its last confirmed epoch and spool, and the marks of that."""
+
+    epoch: int
+    spool_id: bytes
+    marks: Mapping[Lane, Mark]
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
     """What the store knows of a worker; `spool_id` and `epoch` are the last confirmed ones."""
@@ -389,11 +402,13 @@ class Store(Orders, Protocol):
 
     async def confirm_epoch(self, claim: EpochClaim) -> bool:
         """Commit a confirmed epoch into the worker's row and its marks' rows, if it is higher
-        than the last confirmed one: True, else False and nothing has changed."""
+        than the last confirmed one, and its spool is not barred: True, else False and nothing has
+        changed."""
 
     async def append(self, batches: Sequence[Batch]) -> list[bool]:
-        """Commit batches, each whole: True where its mark advanced, False where spool, lane, epoch
-        or the number before it were not what the batch says (its session is over).
+        """Commit batches, each whole: True where its mark advanced (or had been, by a COMMIT whose
+        answer was lost), False where spool, lane, epoch or the number before it were not what the
+        batch says (its session is over).
 
         All of them in one transaction; where that fails, in halves, so that one bad batch harms
         no other. A record that the database refuses becomes a dead letter. State goes before
@@ -406,8 +421,12 @@ class Store(Orders, Protocol):
         Runs of this spool that were not all here yet are not *complete* until their bytes are.
         """
 
-    async def current(self, sessions: Sequence[tuple[bytes, int]]) -> list[bool]:
-        """For each (worker uid, epoch): is that still the confirmed epoch? In one query."""
+    async def standings(self, sessions: Sequence[tuple[bytes, bytes]]) -> list[Standing | None]:
+        """How the store knows each (worker uid, spool id); None where it does not. In one query."""
+
+    async def reset_worker(self, uid: bytes, spool_ids: Sequence[bytes]) -> None:
+        """Accept the worker with whatever epoch it holds, but none of these spools any more, nor
+        its last one: their marks have the epoch `BARRED`."""
 
     async def seen(self, uids: Sequence[bytes], now: int) -> None:
         """These workers are connected at `now`."""

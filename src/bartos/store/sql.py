@@ -14,6 +14,7 @@ from bartos.store.engines import Engines
 from bartos.store.intents import Intents
 from bartos.store.migrating import bring_up, migrate, pending
 from bartos.store.port import (
+    BARRED,
     Batch,
     ChunkRow,
     EpochClaim,
@@ -26,6 +27,7 @@ from bartos.store.port import (
     RunRow,
     ScheduleRow,
     SlotRange,
+    Standing,
     StepRow,
     Store,
     WorkerRow,
@@ -125,6 +127,13 @@ class SqlStore(Coverage, Intents):
             )
             if known is not None and known >= claim.epoch:
                 return False
+            barred = await connection.scalar(
+                select(spool_mark.c.lane).where(
+                    spool_mark.c.spool_id == claim.spool_id, spool_mark.c.epoch == BARRED
+                )
+            )
+            if barred is not None:
+                return False
             if known is None:
                 await connection.execute(
                     insert(worker).values(
@@ -189,16 +198,48 @@ class SqlStore(Coverage, Intents):
             )
         return True
 
-    async def current(self, sessions: Sequence[tuple[bytes, int]]) -> list[bool]:
+    async def standings(self, sessions: Sequence[tuple[bytes, bytes]]) -> list[Standing | None]:
         if not sessions:
             return []
-        query = select(worker.c.uid, worker.c.epoch).where(
-            worker.c.uid.in_([uid for uid, _ in sessions])
+        mark = spool_mark.c
+        query = (
+            select(
+                *(worker.c.uid, worker.c.epoch, worker.c.spool_id),
+                *(mark.lane, mark.seq, mark.tag, mark.epoch.label("mark_epoch")),
+            )
+            .outerjoin(spool_mark, mark.spool_id == worker.c.spool_id)
+            .where(worker.c.uid.in_([uid for uid, _ in sessions]))
         )
         async with self._engines.read() as connection:
             rows = (await connection.execute(query)).all()
-        epochs = {bytes(row.uid): row.epoch for row in rows}
-        return [epochs.get(uid) == epoch for uid, epoch in sessions]
+        found: dict[bytes, Standing] = {}
+        for row in rows:
+            uid = bytes(row.uid)
+            marks = dict(found[uid].marks) if uid in found else {lane: Mark() for lane in Lane}
+            if row.lane is not None:
+                marks[Lane(row.lane)] = Mark(row.seq, bytes(row.tag), row.mark_epoch)
+            found[uid] = Standing(row.epoch, bytes(row.spool_id), marks)
+        return [found.get(uid) for uid, _ in sessions]
+
+    async def reset_worker(self, uid: bytes, spool_ids: Sequence[bytes]) -> None:
+        async with self._engines.write() as connection:
+            last = await connection.scalar(select(worker.c.spool_id).where(worker.c.uid == uid))
+            barred = {*spool_ids, *([] if last is None else [bytes(last)])}
+            await connection.execute(update(worker).where(worker.c.uid == uid).values(epoch=0))
+            for spool_id in sorted(barred):
+                held = await connection.scalars(
+                    select(spool_mark.c.lane).where(spool_mark.c.spool_id == spool_id)
+                )
+                missing = {int(lane) for lane in Lane} - set(held)
+                await connection.execute(
+                    update(spool_mark).where(spool_mark.c.spool_id == spool_id).values(epoch=BARRED)
+                )
+                for lane in sorted(missing):
+                    await connection.execute(
+                        insert(spool_mark).values(
+                            spool_id=spool_id, lane=lane, epoch=BARRED, seq=0, tag=NO_TAG
+                        )
+                    )
 
     async def seen(self, uids: Sequence[bytes], now: int) -> None:
         if uids:

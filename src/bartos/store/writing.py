@@ -128,10 +128,10 @@ class Writing(Statements):
 
     async def batches(self, batches: Sequence[Batch], *, one_by_one: bool = False) -> list[bool]:
         """Each with its mark; False where the mark is elsewhere, and then nothing of it."""
-        advanced = await self._advance(batches)
+        news, results = await self._advance(batches)
         reports = [
             Report(batch, seq, record)
-            for batch, is_next in zip(batches, advanced, strict=True)
+            for batch, is_next in zip(batches, news, strict=True)
             if is_next
             for seq, record in enumerate(batch.records, batch.first_seq)
         ]
@@ -142,10 +142,14 @@ class Writing(Statements):
         else:
             for wave in waves(map(self._judged, reports)):
                 await self._wave(wave)
-        return advanced
+        return results
 
-    async def _advance(self, batches: Sequence[Batch]) -> list[bool]:
-        """Move the marks of all batches that are next; the rows are locked until the commit."""
+    async def _advance(self, batches: Sequence[Batch]) -> tuple[list[bool], list[bool]]:
+        """Move the marks of all batches that are next; the rows are locked until the commit.
+
+        Returns which these are, and which are here by now: also what this very session (nobody
+        else has its epoch) had committed when the answer to its COMMIT was lost.
+        """
         spools = sorted({batch.spool_id for batch in batches})
         found: list[Any] = []
         for part in parts(spools, ROWS_MAX):
@@ -154,12 +158,14 @@ class Writing(Statements):
             )
             found += rows.all()
         held = {(bytes(row.spool_id), row.lane): (row.epoch, row.seq) for row in found}
-        results = []
+        news, results = [], []
         moved: dict[tuple[bytes, int], tuple[Batch, int]] = {}
         for batch in batches:
             key = batch.spool_id, int(batch.lane)
-            is_next = held.get(key) == (batch.epoch, batch.first_seq - 1)
-            results.append(is_next)
+            epoch, seq = held.get(key, (-1, 0))
+            is_next = (epoch, seq) == (batch.epoch, batch.first_seq - 1)
+            news.append(is_next)
+            results.append(is_next or (epoch == batch.epoch and seq >= batch.last_seq))
             if is_next:
                 held[key] = batch.epoch, batch.last_seq
                 first = moved[key][1] if key in moved else batch.first_seq - 1
@@ -172,7 +178,7 @@ class Writing(Statements):
                 for key, (batch, first) in moved.items()
             ],
         )
-        return results
+        return news, results
 
     async def _find_owners(self, reports: Sequence[Report]) -> None:
         wanted = {run_id for report in reports if (run_id := occurrence_of(report.record))}
