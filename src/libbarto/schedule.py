@@ -92,22 +92,21 @@ class Timetable:
         self.spec = spec
         self.worker_uid = worker_uid
         self._trigger = _trigger(spec, calendar_seed(spec.uid, worker_uid))
-        self._asked: int | None = None
-        self._answer: int | None = None
+        # The last question and its answer, set whole: threads may share a timetable.
+        self._last: tuple[int, int | None] | None = None
 
     def next_after(self, instant: int) -> int | None:
         """The first slot strictly after `instant`, or None if there is none.
 
         The last answer is kept: between two slots the question is asked again and again.
         """
-        if (
-            self._asked is not None
-            and self._asked <= instant
-            and (self._answer is None or instant < self._answer)
-        ):
-            return self._answer
+        last = self._last
+        if last is not None:
+            asked, answer = last
+            if asked <= instant and (answer is None or instant < answer):
+                return answer
         answer = self._trigger.elapse_after(instant)
-        self._asked, self._answer = instant, answer
+        self._last = instant, answer
         return answer
 
     def previous_before(self, instant: int) -> int | None:

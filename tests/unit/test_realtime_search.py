@@ -284,6 +284,14 @@ def test_the_expressions_zone_wins_over_the_default() -> None:
     assert str(at.tzinfo if at else None) == "Asia/Tokyo"
 
 
+def test_the_expressions_zone_wins_however_often_and_with_whatever_default_it_is_asked() -> None:
+    calendar = Realtime.parse("10:00 Asia/Tokyo")
+    base, found = utc(2026, 1, 1), utc(2026, 1, 1, 1, 0)
+    for tz in ("UTC", "Europe/Berlin", "No/Such", "UTC", "Asia/Tokyo", "No/Such"):
+        assert calendar.next_after(base, tz) == found
+        assert calendar.elapse_after(micros(base), tz) == micros(found)
+
+
 @pytest.mark.parametrize(
     "text", ["*-02-30", "*-6-31", "2100-02-29", "Mon 2024-01-02", "1970-1-1", "1999-*~7/1"]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
@@ -64,6 +66,19 @@ def test_slots_do_not_depend_on_what_was_asked_before() -> None:
         15 * MINUTE,
         30 * MINUTE,
     ]
+
+
+def test_threads_that_share_a_timetable_do_not_get_each_other_s_answers() -> None:
+    table = timetable(["*:0/15"])
+    asked = [n * 7 % 200 * MINUTE for n in range(3000)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: [table.next_after(at) for at in asked], range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == [[at - at % (15 * MINUTE) + 15 * MINUTE for at in asked]] * 4
 
 
 def test_the_limit_keeps_the_earliest() -> None:

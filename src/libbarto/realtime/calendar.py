@@ -197,17 +197,23 @@ class Realtime:
     def _step(self, tz: str) -> Step:
         search, zone = self._search_in(tz)
         step = self._steps.get(zone.name) or datetime_step(search, zone)
-        self._steps[zone.name] = step
+        self._steps[zone.name] = self._steps[_asked(tz, zone)] = step
         return step
 
     def _int_step(self, tz: str) -> IntStep:
         search, zone = self._search_in(tz)
         step = self._int_steps.get(zone.name) or int_step(search, zone)
-        self._int_steps[zone.name] = step
+        self._int_steps[zone.name] = self._int_steps[_asked(tz, zone)] = step
         return step
 
     def __reduce__(self) -> tuple[type[Realtime], tuple[Parts]]:
         return Realtime, (self.parts,)  # steps are functions, made anew where they are needed
+
+
+def _asked(tz: str, zone: Zone) -> str:
+    """Under which name a step is looked up: that of the call, which a zone of the calendar's own
+    overrules. Only zones' names are kept, so that there is an end to them."""
+    return tz if isinstance(tz, str) and zones.is_zone(tz) else zone.name
 
 
 def _drawn(value: Random, unit: Unit, seed: bytes, text: bytes) -> Field:
