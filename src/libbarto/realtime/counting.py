@@ -45,6 +45,7 @@ def count(members: Sequence[Member], after: int, until: int, gap_runs: bool) -> 
     inner = {cut for zone in places.values() for cut in _cuts(zone) if begin < cut < end}
     bounds = [begin, *sorted(inner), end]
     known: dict[tuple[tuple[int, int], ...], _Together] = {}
+    seconds: dict[frozenset[range], _Seconds] = {}
     total = 0
     for start, stop in pairwise(bounds):
         offsets = {name: zone.offset_at(start) for name, zone in places.items()}
@@ -62,7 +63,7 @@ def count(members: Sequence[Member], after: int, until: int, gap_runs: bool) -> 
                 layers = [
                     layer for index, ahead in key for layer in _layers(members[index].search, ahead)
                 ]
-                together = known[key] = _Together(layers)
+                together = known[key] = _Together(layers, seconds)
             total += together.count(start + frame, stop + frame)
         if gap_runs and any(_falls_into_gap(member, start) for member in members):
             matched = (_matches(members[index].search, start + offset) for index, offset in active)
@@ -150,10 +151,15 @@ def _moved(ranges: Iterable[range], by: int) -> Iterator[range]:
 
 
 class _Together:
-    """Layers seen by one clock."""
+    """Layers seen by one clock.
 
-    def __init__(self, layers: list[_Layer]) -> None:
+    `seconds` keeps what is made of a minute's ranges: they are the same for most clocks, and dense
+    ones take megabytes.
+    """
+
+    def __init__(self, layers: list[_Layer], seconds: dict[frozenset[range], _Seconds]) -> None:
         self._layers = layers
+        self._seconds = seconds
         self._times: dict[tuple[int, ...], _Times] = {}
 
     def count(self, low: int, high: int) -> int:
@@ -175,18 +181,23 @@ class _Together:
         """The times of a day on which these layers match."""
         times = self._times.get(which)
         if times is None:
-            times = self._times[which] = _Times([self._layers[index] for index in which])
+            times = self._times[which] = _Times(
+                [self._layers[index] for index in which], self._seconds
+            )
         return times
 
 
 class _Times:
     """The times of day that at least one of some layers has."""
 
-    def __init__(self, layers: Sequence[_Layer]) -> None:
-        self._parts = [
-            (minutes, _Seconds([values for index in which for values in layers[index].ranges]))
-            for which, minutes in _split([layer.minutes for layer in layers])
-        ]
+    def __init__(self, layers: Sequence[_Layer], known: dict[frozenset[range], _Seconds]) -> None:
+        self._parts: list[tuple[int, _Seconds]] = []
+        for which, minutes in _split([layer.minutes for layer in layers]):
+            ranges = frozenset(values for index in which for values in layers[index].ranges)
+            seconds = known.get(ranges)
+            if seconds is None:
+                seconds = known[ranges] = _Seconds(ranges)
+            self._parts.append((minutes, seconds))
         self.count = sum(minutes.bit_count() * seconds.count for minutes, seconds in self._parts)
 
     def below(self, time: int) -> int:
@@ -203,8 +214,7 @@ class _Times:
 class _Seconds:
     """The values of some ranges of microseconds, as bits of their greatest common divisor."""
 
-    def __init__(self, ranges: Iterable[range]) -> None:
-        unique = set(ranges)
+    def __init__(self, unique: frozenset[range]) -> None:
         steps = [values.step for values in unique if len(values) > 1]
         self._unit = gcd(*(values.start for values in unique), *steps) or SECOND_US
         self._bits = reduce(or_, (_progression(values, self._unit) for values in unique))
