@@ -279,11 +279,11 @@ def test_nothing_is_counted_outside_of_1970_to_2199() -> None:
 
 
 def test_dense_seconds_in_many_zones_are_counted_at_once() -> None:
-    places = ["America/St_Johns", "Asia/Tehran", "Australia/Lord_Howe", "Pacific/Chatham"]
-    union = Calendars.parse(
-        [f"*:*:0/0.0000{step} {place}" for step, place in enumerate(places, 1)]
-        + ["*:*:0/0.00001 Africa/Casablanca", "*:*:0/0.00001 America/Santiago"]
-    )
+    places = [
+        *("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Tehran"),
+        *("Africa/Casablanca", "America/Santiago", "Pacific/Chatham", "America/St_Johns"),
+    ]
+    union = Calendars.parse(f"*:*:0/0.0000{n} {place}" for n, place in enumerate(places, 1))
     before = process_time()
     assert union.count(0, 72 * YEAR_US) == 72 * YEAR_US // 10
     assert process_time() - before < 10
