@@ -32,6 +32,8 @@ Look: TypeAlias = "Callable[[], Awaitable[Done]]"
 LOOK_BACK: Final = 10_000
 """So many runs are looked at for the failed ones of a last slot."""
 
+LOOK_AGAIN_S: Final = 0.02
+
 CONFIRMED: Final = "confirmed"
 PENDING: Final = "pending"
 OFFLINE: Final = "offline"
@@ -348,16 +350,21 @@ class Actions:
         rows = [row for row in known if any(may_run(one, facts_of(row)) for one in pinned)]
         names = sorted(name for name in keys.values() if name)
 
+        hashes: dict[bytes, bytes] = {}
+
         async def look() -> Done:
-            return Done([Meant(row.name, self._set_state(row)) for row in rows], None, names)
+            found = [Meant(row.name, self._set_state(row, hashes)) for row in rows]
+            return Done(found, None, names)
 
         return await self._wait(look, wait)
 
-    def _set_state(self, row: WorkerRow) -> str:
+    def _set_state(self, row: WorkerRow, hashes: dict[bytes, bytes]) -> str:
         member = self._hub.find(row.uid)
         if member is None:
             return OFFLINE
-        wanted = hashlib.sha256(self._planner.set_for(row)).digest()
+        if row.uid not in hashes:
+            hashes[row.uid] = hashlib.sha256(self._planner.set_for(row)).digest()
+        wanted = hashes[row.uid]
         is_there = member.set_hash == wanted and member.applied >= member.generation
         return CONFIRMED if is_there else PENDING
 
@@ -376,6 +383,8 @@ class Actions:
             left = end - self._clock.boottime()
             if not done.count(PENDING) or left <= 0 or not await changed(left):
                 return done
+            # Of many that answer at once, not each is looked at by itself.
+            await self._clock.sleep(min(left, LOOK_AGAIN_S + len(done.meant) / 5000))
 
 
 def _pause_keys(definitions: Collection[Definition] | None) -> dict[bytes, str]:

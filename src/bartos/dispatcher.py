@@ -183,6 +183,8 @@ class Dispatcher:
         self._seen: set[bytes] = set()
         self._left_at: dict[bytes, float] = {}
         self._starts: dict[bytes, _Start] = {}
+        self._with_nobody: set[bytes] = set()
+        """Those of them that may be offered: of many orders, few are."""
         self._alive: dict[bytes, dict[bytes, _Alive]] = {}
         self._load: dict[bytes, set[bytes]] = {}
         self._schedule_of: dict[bytes, bytes] = {}
@@ -197,13 +199,21 @@ class Dispatcher:
         if one.ended:
             self._over.append(row)
             return
-        start = _Start(row, offer=one.offer, loaded=True)
-        self._starts[row.run_id] = start
+        start = self._starts[row.run_id] = _Start(row, offer=one.offer, loaded=True)
         if one.claimed_by is not None:
-            start.phase = _Phase.CLAIMED
+            self._now_is(start, _Phase.CLAIMED)
         elif one.offer is not None and not one.refused:
-            start.phase = _Phase.OFFERED
+            self._now_is(start, _Phase.OFFERED)
             self._begins(row.run_id, row.schedule_uid, one.offer.worker_uid, row.slot)
+        else:
+            self._now_is(start, _Phase.OPEN)
+
+    def _now_is(self, start: _Start, phase: _Phase) -> None:
+        start.phase = phase
+        if phase is _Phase.OPEN:
+            self._with_nobody.add(start.row.run_id)
+        else:
+            self._with_nobody.discard(start.row.run_id)
 
     # -- asked by the shell -----------------------------------------------------------------------
 
@@ -223,12 +233,19 @@ class Dispatcher:
         `Left`), nothing is offered to it, so that none is left out."""
         self._greeting.setdefault(worker_uid, set()).add(session)
         return [
-            (start.row.run_id, start.offer.number)
-            for start in self._starts.values()
-            if start.phase is _Phase.OFFERED
-            and start.offer is not None
-            and (start.offer.worker_uid, start.offer.spool_id) == (worker_uid, spool_id)
+            (run_id, offer.number)
+            for run_id, offer in self._offers_to(worker_uid)
+            if offer.spool_id == spool_id
         ]
+
+    def _offers_to(self, worker_uid: bytes) -> list[tuple[bytes, OfferRow]]:
+        """The starts that are with a worker, and not claimed."""
+        found = []
+        for run_id in sorted(self._load.get(worker_uid, ())):
+            start = self._starts.get(run_id)
+            if start is not None and start.phase is _Phase.OFFERED and start.offer is not None:
+                found.append((run_id, start.offer))
+        return found
 
     def is_followed(self, run_id: bytes) -> bool:
         """May others follow this run, as far as is known of it?"""
@@ -268,6 +285,7 @@ class Dispatcher:
         match event:
             case Tick():
                 self._decide(draft)
+                self._expire(draft)
             case SchedulesChanged(definitions=definitions):
                 self._decide(draft)
                 self._take_on(definitions, draft)
@@ -294,7 +312,6 @@ class Dispatcher:
             case _:
                 self._committed(event, draft)
         if draft.look:
-            self._expire(draft)
             self._offer_all(draft)
         return draft.effects()
 
@@ -305,8 +322,9 @@ class Dispatcher:
 
     def _committed(self, event: Committed, draft: _Draft) -> None:
         for row in event.commit.change.intents:
-            if row.run_id in event.made:
-                self._starts.setdefault(row.run_id, _Start(row))
+            if row.run_id in event.made and row.run_id not in self._starts:
+                self._starts[row.run_id] = start = _Start(row)
+                self._now_is(start, _Phase.OPEN)
         draft.then += [
             send
             for send in event.commit.then
@@ -356,17 +374,11 @@ class Dispatcher:
         self._seen.add(uid)
         self._workers[uid] = _Worker(event.session, event.spool_id, event.facts)
         self._no_longer_greeting(uid, event.session)
-        for start in list(self._starts.values()):
-            offer = start.offer
-            if (
-                start.phase is _Phase.OFFERED
-                and offer is not None
-                and offer.worker_uid == uid
-                and offer.spool_id != event.spool_id
-            ):
+        for run_id, offer in self._offers_to(uid):
+            if offer.spool_id != event.spool_id:
                 name = event.facts.name
                 reason = f"{name} came back without its journal: nobody knows whether it started"
-                self._close(start, Verdict.LOST, reason, draft)
+                self._close(self._starts[run_id], Verdict.LOST, reason, draft)
         draft.then += [
             SendCancel(uid, event.session, row.run_id, _cancel_text(row))
             for row in self._cancels.values()
@@ -422,12 +434,13 @@ class Dispatcher:
         start = self._starts.get(run_id)
         schedule_uid = self._schedule_of.get(run_id, b"")
         definition = self._definitions.get(schedule_uid)
-        draft.look = start is not None or (definition is not None and definition.floating)
+        draft.look = definition is not None and definition.floating
         match record:
             case Claimed(schedule_uid=schedule_uid, slot=slot):
                 self._begins(run_id, schedule_uid, event.worker_uid, slot)
+                draft.look = False
                 if start is not None:
-                    start.phase = _Phase.CLAIMED
+                    self._now_is(start, _Phase.CLAIMED)
             case Ended(final=final):
                 if final:
                     self._ended(run_id, draft)
@@ -448,6 +461,7 @@ class Dispatcher:
         """A run, or a start that a worker decided not to make, has its verdict."""
         self._ends(run_id)
         self._cancel_done(run_id, draft)
+        self._with_nobody.discard(run_id)
         start = self._starts.pop(run_id, None)
         if start is not None:
             draft.closings.append(Closing(start.row, draft.now.wall))
@@ -467,7 +481,8 @@ class Dispatcher:
             return
         if number < offer.number:
             return  # of an earlier offer: it says nothing of this one
-        start.phase = _Phase.OPEN
+        draft.look = True
+        self._now_is(start, _Phase.OPEN)
         self._ends(run_id)
         cancel = self._cancel_done(run_id, draft)
         if cancel is not None:
@@ -482,6 +497,7 @@ class Dispatcher:
         """A start is over, by the server's own verdict."""
         row = start.row
         self._starts.pop(row.run_id, None)
+        self._with_nobody.discard(row.run_id)
         self._ends(row.run_id)
         self._cancel_done(row.run_id, draft)
         draft.closings.append(Closing(row, draft.now.wall, verdict, reason))
@@ -699,9 +715,10 @@ class Dispatcher:
 
     def _offer_all(self, draft: _Draft) -> None:
         """Offer what is with nobody, the earliest slot first."""
-        opened = [start for start in self._starts.values() if start.phase is _Phase.OPEN]
+        opened = (self._starts[run_id] for run_id in self._with_nobody)
         for start in sorted(opened, key=lambda one: (one.row.slot, one.row.run_id)):
-            self._offer_one(start, draft)
+            if draft.now.wall <= self._deadline(start):
+                self._offer_one(start, draft)
 
     def _offer_one(self, start: _Start, draft: _Draft) -> None:
         row = start.row
@@ -725,7 +742,8 @@ class Dispatcher:
             return
         uid = worker.facts.uid
         offer = OfferRow(row.run_id, start.number + 1, uid, worker.spool_id, draft.now.wall)
-        start.offer, start.phase, start.queued = offer, _Phase.OFFERED, False
+        start.offer, start.queued = offer, False
+        self._now_is(start, _Phase.OFFERED)
         self._begins(row.run_id, row.schedule_uid, uid, row.slot)
         draft.offers.append(offer)
         draft.then.append(SendOffer(uid, worker.session, row, offer.number))

@@ -176,6 +176,7 @@ def test_time_proves_nothing(desk: Desk) -> None:
     desk.configure(toml(calendar="2040-01-01"))
     desk.refuse("web1", run_id, number)
     assert desk.offers() == [], "and by now it is too late for anybody"
+    desk.advance(1)
     assert desk.order(run_id).verdict is Verdict.MISSED
 
 
