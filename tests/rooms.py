@@ -136,6 +136,7 @@ ROOMS: dict[str, Room] = {
     "barto_cli.app": Room.SHELL,
     "barto_cli.asked": Room.CORE,
     "barto_cli.ending": Room.SHELL,
+    "barto_cli.completion": Room.SHELL,
     "barto_cli.config": Room.SHELL,
     "barto_cli.files": Room.SHELL,
     "barto_cli.given": Room.SHELL,

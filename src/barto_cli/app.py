@@ -22,11 +22,27 @@ from libbarto import command_line as cli
 if TYPE_CHECKING:
     from barto_cli.given import Given
 
+LIVE = ("SCHEDULE", "WORKER", "SELECTOR", "RUN", "RUN|SCHEDULE")
+"""The metavars of options and arguments whose names the server knows."""
+
+
+def _live(metavar: str) -> cli.Names:
+    """Live names, imported when somebody presses the tabulator."""
+
+    def names(context: cli.Context, begun: str) -> list[tuple[str, str]]:
+        from barto_cli import completion
+
+        return completion.names(metavar, context, begun)
+
+    return names
+
+
 app = cli.Program(
     "barto-cli",
     help="See and steer what barto runs on your hosts.",
     epilog="Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 server unreachable; "
-    "4 refused; 5 no such thing; 130 interrupted.",
+    "4 refused; 5 no such thing; 6 differs; 130 interrupted.",
+    complete={metavar: _live(metavar) for metavar in LIVE},
 )
 worker = cli.Program("worker", help="The hosts that run things.")
 app.add(worker)
@@ -37,6 +53,14 @@ class ImportKind(enum.StrEnum):
 
     CRONTAB = "crontab"
     SYSTEMD = "systemd"
+
+
+class ShellName(enum.StrEnum):
+    """A shell that can complete."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
 
 
 class UpdateKindName(enum.StrEnum):
@@ -152,10 +176,11 @@ def given_by(context: cli.Context, output: Format | None, utc: bool) -> Iterator
 def runs(
     context: cli.Context,
     worker: Annotated[
-        str | None, cli.Option("-w", "--worker", metavar="NAME", help="Only of this worker.")
+        str | None, cli.Option("-w", "--worker", metavar="WORKER", help="Only of this worker.")
     ] = None,
     schedule: Annotated[
-        str | None, cli.Option("-s", "--schedule", metavar="NAME", help="Only of this schedule.")
+        str | None,
+        cli.Option("-s", "--schedule", metavar="SCHEDULE", help="Only of this schedule."),
     ] = None,
     verdict: Annotated[
         list[str] | None,
@@ -254,7 +279,7 @@ def logs(
 
 Named = Annotated[str | None, cli.Argument("SCHEDULE", help="Only of this schedule.")]
 OnlyOf = Annotated[
-    str | None, cli.Option("-w", "--worker", metavar="NAME", help="Only of this worker.")
+    str | None, cli.Option("-w", "--worker", metavar="WORKER", help="Only of this worker.")
 ]
 Since = Annotated[
     str | None,
@@ -354,10 +379,10 @@ def clients(
 @app.command("list")
 def list_(
     context: cli.Context,
-    name: Annotated[str, cli.Option("-n", "--name", metavar="NAME", help="The worker.")],
+    name: Annotated[str, cli.Option("-n", "--name", metavar="WORKER", help="The worker.")],
     cmd_name: Annotated[
         str | None,
-        cli.Option("-c", "--cmd-name", "--cmd-name-opt", metavar="CMD", help="The schedule."),
+        cli.Option("-c", "--cmd-name", "--cmd-name-opt", metavar="SCHEDULE", help="The schedule."),
     ] = None,
     limit: RunsShown = 100,
     output: Output = None,
@@ -384,7 +409,7 @@ def failed(
 @app.command()
 def cmd(
     context: cli.Context,
-    cmd_name: Annotated[str, cli.Argument("CMD", help="The schedule.")],
+    cmd_name: Annotated[str, cli.Argument("SCHEDULE", help="The schedule.")],
     limit: RunsShown = 100,
     output: Output = None,
     utc: Utc = False,
@@ -432,7 +457,7 @@ def cleanup(
 @app.command()
 def updates(
     context: cli.Context,
-    name: Annotated[str, cli.Option("-n", "--name", metavar="NAME", help="The worker.")],
+    name: Annotated[str, cli.Option("-n", "--name", metavar="WORKER", help="The worker.")],
     update_kind: Annotated[
         UpdateKindName, cli.Option("-u", "--update-kind", help="Whose output it is.")
     ],
@@ -493,7 +518,9 @@ def calendar(
     ] = None,
     schedule: Annotated[
         str | None,
-        cli.Option("--schedule", metavar="NAME", help="For R: the name (or id) of the schedule."),
+        cli.Option(
+            "--schedule", metavar="SCHEDULE", help="For R: the name (or id) of the schedule."
+        ),
     ] = None,
     dst_gap: Annotated[
         str,
@@ -846,7 +873,7 @@ def worker_list(context: cli.Context, output: Output = None, utc: Utc = False) -
 @worker.command("reset")
 def worker_reset(
     context: cli.Context,
-    name: Annotated[str, cli.Argument("NAME", help="The worker.")],
+    name: Annotated[str, cli.Argument("WORKER", help="The worker.")],
     reason: Reason = "",
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -863,6 +890,26 @@ def worker_reset(
 
     with given_by(context, output, utc) as given:
         fleet.worker_reset(given, name, yes=yes, dry_run=dry_run, reason=reason)
+
+
+# -- the shell ------------------------------------------------------------------------------------
+
+
+@app.command()
+def completion(
+    context: cli.Context,
+    shell: Annotated[ShellName, cli.Argument("bash|zsh|fish", help="The shell.")],
+) -> None:
+    """Print what makes a shell complete commands, options, and the names that the server knows.
+
+    Examples:
+        source <(barto-cli completion bash)
+        barto-cli completion zsh > ~/.zfunc/_barto-cli
+        barto-cli completion fish > ~/.config/fish/completions/barto-cli.fish
+    """
+    from barto_cli.completion import script
+
+    cli.echo(script(shell.value, app.group), nl=False)
 
 
 # -- the program ----------------------------------------------------------------------------------

@@ -102,8 +102,16 @@ class Body:
 class Client:
     """A connection to the server, made when it is first needed."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        connect_seconds: float = CONNECT_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
         self._target = target
+        self._connect_seconds = connect_seconds
+        self._answer_seconds = answer_seconds
         self._http: http.HTTPConnection | None = None
 
     # -- the websocket ----------------------------------------------------------------------------
@@ -257,20 +265,18 @@ class Client:
             self._http = None
 
     def _connect(self) -> http.HTTPConnection:
-        found = self._socket()
+        found, wait = self._socket(), self._connect_seconds
         connection: http.HTTPConnection
         if found is not None:
-            connection = _UnixConnection(found)
+            connection = _UnixConnection(found, wait)
         elif self._target.tls:
             host, port = self._host, self._target.port
-            connection = http.HTTPSConnection(
-                host, port, timeout=CONNECT_SECONDS, context=self._tls()
-            )
+            connection = http.HTTPSConnection(host, port, timeout=wait, context=self._tls())
         else:
-            connection = http.HTTPConnection(self._host, self._target.port, timeout=CONNECT_SECONDS)
+            connection = http.HTTPConnection(self._host, self._target.port, timeout=wait)
         connection.connect()
         if connection.sock is not None:
-            connection.sock.settimeout(ANSWER_SECONDS)
+            connection.sock.settimeout(self._answer_seconds)
         return connection
 
     # -- where, and who ---------------------------------------------------------------------------
@@ -401,8 +407,8 @@ class Client:
 class _UnixConnection(http.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=CONNECT_SECONDS)
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:

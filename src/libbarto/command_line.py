@@ -36,6 +36,7 @@ __all__ = [
     "Context",
     "Exit",
     "Group",
+    "Names",
     "Option",
     "Program",
     "echo",
@@ -48,8 +49,9 @@ EXAMPLES: Final = "Example"
 """A paragraph of a docstring that begins so has commands, each in a line or behind a semicolon."""
 
 Function: TypeAlias = Callable[..., object]
-Names: TypeAlias = Callable[[Context, str], Iterable[str]]
-"""Names to complete what was begun; the context has what was said so far."""
+Names: TypeAlias = Callable[[Context, str], Iterable[tuple[str, str]]]
+"""Names to complete what was begun, each with a few words on it or none; the context has what was
+said so far."""
 
 F = TypeVar("F", bound=Function)
 
@@ -176,7 +178,11 @@ class Program:
         """
         given = None if arguments is None else list(arguments)
         try:
-            ended = self.group.main(given, prog_name=program, standalone_mode=False)
+            # By whatever name it is called: a shell asks by one variable.
+            variable = f"_{self.name.replace('-', '_').upper()}_COMPLETE"
+            ended = self.group.main(
+                given, prog_name=program, complete_var=variable, standalone_mode=False
+            )
         except NoArgsIsHelpError as error:
             sys.stderr.write(f"{error.format_message()}\n")
             return USAGE
@@ -411,7 +417,8 @@ def _at_once(callback: Callable[[Any], None]) -> Callable[[Context, click.Parame
 
 def _completer(names: Names) -> Callable[[Context, click.Parameter, str], list[CompletionItem]]:
     def found(context: Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in names(context, begun) if name.startswith(begun)]
+        pairs = [pair for pair in names(context, begun) if pair[0].startswith(begun)]
+        return [CompletionItem(name, help=about or None) for name, about in pairs]
 
     return found
 

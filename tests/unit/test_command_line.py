@@ -224,9 +224,9 @@ def test_a_parameter_that_says_nothing_is_a_mistake_of_ours() -> None:
 
 
 def test_live_names_are_found_by_the_metavar_and_quietly() -> None:
-    def colours(context: Context, begun: str) -> list[str]:
+    def colours(context: Context, begun: str) -> list[tuple[str, str]]:
         assert context.find_root().params["config"] == "x"
-        return ["red", "green", "grey"]
+        return [("red", "a warm one"), ("green", ""), ("grey", "")]
 
     program = Program("tool", help="Do things.", complete={"COLOUR": colours})
     group = Program("group", help="Below.")
