@@ -55,8 +55,10 @@ log = logging.getLogger("bartoc")
 QUEUE_EVENTS: Final = 64
 GREETING_S: Final = 10.0
 RETRY_S: Final = 1.0
-HEARING_TURNS: Final = 12
-"""Turns of the event loop within which what the keeper has told is at hand."""
+QUIET_TURNS: Final = 8
+"""Turns of the event loop after which all that the keeper has told is at hand."""
+HEARING_TURNS: Final = 100
+"""The most turns that are given to it: a command may print without end."""
 GAPS_MAX: Final = 16
 Said: TypeAlias = NewSet | Contact | Offered | Asked | Cancelled
 """What the server says."""
@@ -244,9 +246,14 @@ class Agent:
         """What the runner has told before time brings something: ends come first, also where the
         two come together, as after this whole process was held up."""
         events: list[WorkerInput] = []
+        quiet = 0
         for _ in range(HEARING_TURNS):
             await asyncio.sleep(0)
-            events += self._events.take()
+            more = self._events.take()
+            events += more
+            quiet = 0 if more else quiet + 1
+            if quiet == QUIET_TURNS:
+                break
         return events
 
     async def _pump(self) -> None:
