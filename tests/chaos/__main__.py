@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import checker, history, report
+from tests.chaos.history import FaultKind
 from tests.chaos.programs import NoCompiler
-from tests.chaos.running import PRIVATE, Chaos, Options
+from tests.chaos.running import ALL_KINDS, PRIVATE, Chaos, Options
 from tests.mariadb import MariaDBUnavailable
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ def arguments(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--store", choices=("sqlite", "mariadb"), default="sqlite")
     parser.add_argument("--workers", type=int, default=20)
     parser.add_argument("--faults", type=int, help="how many; 0 for none")
+    parser.add_argument("--only", default="", help="kinds of faults, as bartoc.kill,link.cut")
     parser.add_argument("--check", type=Path, metavar="FILE", help="a history.jsonl")
     parser.add_argument("--reports", type=Path, default=REPORTS)
     return parser.parse_args(given)
@@ -48,6 +50,7 @@ def main(given: list[str]) -> int:
         store=asked.store,
         faults=asked.occurrences // PER_FAULT if asked.faults is None else asked.faults,
         workers=asked.workers,
+        only=frozenset(map(FaultKind, asked.only.split(","))) if asked.only else ALL_KINDS,
     )
     directory = asked.reports / f"{options.store}-{options.seed}-{options.occurrences}"
     shutil.rmtree(directory, ignore_errors=True)

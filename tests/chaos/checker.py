@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -48,6 +48,7 @@ from tests.chaos.history import (
     Range,
     Run,
     Settled,
+    Told,
 )
 from tests.chaos.intervals import Interval, Intervals, intervals, kept_ahead
 
@@ -86,6 +87,9 @@ TOUCHES_STARTS: Final = frozenset(
 )
 """What may keep a worker from starting something. No fault of the link, the server or the store is
 among them: workers fire by themselves."""
+
+HIDES_ENDS: Final = frozenset({FaultKind.DISK_FULL, FaultKind.KEEPER_STOP})
+"""What keeps a worker from knowing that a run has ended."""
 
 INTERRUPTS: Final = TOUCHES_STARTS - {FaultKind.HOST_STALL}
 """What may cost a run its end."""
@@ -337,15 +341,16 @@ class _Check:
         for journal in self.history.journals:
             in_force: dict[str, int] = {}
             slots: dict[str, tuple[str, int]] = {}
-            for record in journal.told:
+            for place, record in enumerate(journal.told):
                 if isinstance(record, Applied):
                     in_force = record.since
                 elif isinstance(record, Claimed):
                     slots[record.run] = record.schedule, record.slot
                 elif isinstance(record, Ended) and record.final and record.run in slots:
                     schedule, slot = slots[record.run]
+                    at_once = _applied_next(journal.told[place:], in_force)
                     for one in self.history.definitions:
-                        if one.after == schedule and one.uid in in_force:
+                        if one.after == schedule and one.uid in in_force and one.uid in at_once:
                             run = follow_up(one.uid, journal.uid, slot, record.run)
                             lines = settled[run] + (run in self.runs)
                             if lines != 1:
@@ -410,9 +415,8 @@ class _Check:
         if line.verdict == "skipped" and "paused" in line.reason:
             explained = paused
         elif line.verdict == "skipped" and "overlap" in line.reason:
-            # A run whose end has no room on the disk goes on as well.
             explained = self._was_alive(line, slot, definition) or any(
-                self.touching(line.worker, slot, slot + SECOND, frozenset({FaultKind.DISK_FULL}))
+                self.touching(line.worker, slot, slot + SECOND, HIDES_ENDS)
             )
         elif line.verdict == "skipped" and "disabled" in line.reason:
             explained = True  # its interval ends where it was removed: only what had waited is so
@@ -824,6 +828,17 @@ def span(fault: Fault) -> tuple[int, int]:
     if fault.kind is FaultKind.HOST_STALL:
         return fault.began - SECOND, fault.ended + SECOND
     return fault.began - SECOND, fault.ended + RECOVERY_US
+
+
+def _applied_next(told: Iterable[Told], in_force: Mapping[str, int]) -> Mapping[str, int]:
+    """The schedules of a set that may be in the transaction of the first of these records: nothing
+    is claimed before it; else those in force."""
+    for record in told:
+        if isinstance(record, Applied):
+            return record.since
+        if isinstance(record, Claimed):
+            break
+    return in_force
 
 
 def follow_up(uid: str, worker_uid: str, slot: int, parent: str) -> str:

@@ -42,6 +42,7 @@ QUIET_S: Final = 4.0
 TAIL_S: Final = 4.0
 SETTLE_S: Final = 90.0
 """How long to wait for the end; longer than what passes, so that a report can say more."""
+ALL_KINDS: Final = frozenset(FaultKind)
 GLIMPSE_S: Final = 10.0
 FOLLOW_S: Final = 2.0
 STALL_S: Final = 0.5
@@ -74,6 +75,7 @@ class Options:
     store: str = "sqlite"
     faults: int = 210
     workers: int = 20
+    only: frozenset[FaultKind] = ALL_KINDS
 
 
 class Chaos:
@@ -272,7 +274,7 @@ class Chaos:
         return _with(history, frame)
 
     def _grounds(self) -> nemesis.Grounds:
-        kinds = set(FaultKind)
+        kinds = set(self.options.only)
         if not self.disks:
             kinds.discard(FaultKind.DISK_FULL)
         if self.server_of_store is None:
