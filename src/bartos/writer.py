@@ -24,7 +24,7 @@ log = logging.getLogger("bartos.store")
 GROUP_BATCHES: Final = 256
 GROUP_BYTES: Final = 8 * 1024 * 1024
 RETRY_FIRST_S: Final = 0.2
-RETRY_CAP_S: Final = 5.0
+RETRY_CAP_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import Any
 from urllib.parse import quote
@@ -250,6 +251,30 @@ async def test_workers_are_told_with_their_connection() -> None:
     assert (away["connected"], away["since"], away["address"]) == (False, None, "192.0.2.9")
 
 
+async def test_a_worker_that_was_refused_is_shown_and_reset() -> None:
+    barto = Barto()
+    uid = await barto.worker("web1")
+    barto.fleet.refused[uid] = "refused, from 192.0.2.11: a copy"
+    (worker,) = (await got(barto, "/api/v1/workers"))["workers"]
+    assert worker["alarm"] == "refused, from 192.0.2.11: a copy"
+
+    async def reset(name: str, **said: object) -> Response:
+        body = json.dumps(said).encode()
+        headers = {"Barto-User": "joe"}
+        path = f"/api/v1/workers/{name}/reset"
+        return await request(served(barto), path, method="POST", body=body, headers=headers)
+
+    planned = (await reset("web1", dry_run=True)).json()
+    assert (planned["alarm"], planned["done"]) == (worker["alarm"], False)
+    assert barto.fleet.reset == []
+    done = (await reset("web1", reason="a snapshot")).json()
+    assert (done["worker"], done["connected"], done["done"]) == ("web1", True, True)
+    assert barto.fleet.reset == [("web1", "joe", "a snapshot")]
+    missing = await reset("wbe1")
+    assert missing.status == 404
+    assert missing.json()["detail"] == 'no worker is named "wbe1"; did you mean web1?'
+
+
 async def test_schedules_are_told_as_configured() -> None:
     barto = Barto()
     row = ScheduleRow(schedule_uid("backup"), "backup", '{"cmds": ["true"]}', updated_at=NOON)
@@ -336,6 +361,7 @@ async def test_the_description_names_every_path() -> None:
         "/api/v1/runs/{run}/output.json",
         "/api/v1/ranges",
         "/api/v1/workers",
+        "/api/v1/workers/{name}/reset",
         "/api/v1/schedules",
         "/api/v1/schedules/{name}/cancel",
         "/api/v1/schedules/{name}/pause",
@@ -343,7 +369,7 @@ async def test_the_description_names_every_path() -> None:
         "/api/v1/runs/{run}/cancel",
         "/api/v1/runs/{run}/rerun",
         "/api/v1/orders/{request}",
-            "/api/v1/pauses",
+        "/api/v1/pauses",
         "/api/v1/outlook",
         "/api/v1/verdicts",
         "/api/v1/verify",
