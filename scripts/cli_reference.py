@@ -42,6 +42,7 @@ A run is named by its id, by a beginning of it that is unique, or as `@last`, th
 | 3 | the server, or its database, cannot be reached |
 | 4 | refused |
 | 5 | no such thing |
+| 6 | `plan`: something would change |
 | 130 | interrupted |
 """
 
@@ -81,7 +82,7 @@ def program(name: str, app: Program) -> list[str]:
     lines = ["## Before the command", "", *options(root)]
     for path, command in commands(root):
         lines += [f"## {path}", "", command.help or "", "", *usage(f"{name} {path}", command)]
-        lines += options(command)
+        lines += [*options(command), "```sh", *command.examples, "```", ""]
     return lines
 
 

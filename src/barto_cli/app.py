@@ -206,7 +206,12 @@ def runs(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Show the history: what ran when and where, how it ended, and what did not run and why."""
+    """Show the history: what ran when and where, how it ended, and what did not run and why.
+
+    Examples:
+        barto-cli runs --worker web1 --since 2d
+        barto-cli runs --verdict failed --verdict missed -o json
+    """
     from barto_cli.commands import history
 
     with given_by(context, output, utc) as given:
@@ -236,7 +241,10 @@ def show(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Show all about one run, and how each of its steps ended."""
+    """Show all about one run, and how each of its steps ended.
+
+    Example: barto-cli show @last
+    """
     from barto_cli.commands import history, proof
 
     code = 0
@@ -265,7 +273,12 @@ def logs(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Print what a run printed, byte for byte, both streams in the order in which they came."""
+    """Print what a run printed, byte for byte, both streams in the order in which they came.
+
+    Examples:
+        barto-cli logs @last
+        barto-cli logs 019ab4d2c0e4 --stderr-only
+    """
     from barto_cli.commands import history
 
     if stdout_only and stderr_only:
@@ -353,7 +366,10 @@ def info(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Say version, commit, Python, store and files of the server and of this client."""
+    """Say version, commit, Python, store and files of the server and of this client.
+
+    Example: barto-cli info
+    """
     from barto_cli.commands import fleet
 
     with given_by(context, output, utc) as given:
@@ -369,7 +385,10 @@ def clients(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """List the workers that the server knows."""
+    """List the workers that the server knows.
+
+    Example: barto-cli clients --versions
+    """
     from barto_cli.commands import fleet
 
     with given_by(context, output, utc) as given:
@@ -388,7 +407,10 @@ def list_(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """List the schedules that a worker has run; with -c, that one's runs and all they printed."""
+    """List the schedules that a worker has run; with -c, that one's runs and all they printed.
+
+    Example: barto-cli list -n web1 -c backup
+    """
     from barto_cli.commands import printed
 
     with given_by(context, output, utc) as given:
@@ -399,7 +421,10 @@ def list_(
 def failed(
     context: cli.Context, limit: RunsShown = 100, output: Output = None, utc: Utc = False
 ) -> None:
-    """List the runs that did not end ok, newest first."""
+    """List the runs that did not end ok, newest first.
+
+    Example: barto-cli failed --limit 20
+    """
     from barto_cli.commands import printed
 
     with given_by(context, output, utc) as given:
@@ -414,7 +439,10 @@ def cmd(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Show the runs of a schedule on every worker, and all they printed."""
+    """Show the runs of a schedule on every worker, and all they printed.
+
+    Example: barto-cli cmd backup
+    """
     from barto_cli.commands import printed
 
     with given_by(context, output, utc) as given:
@@ -428,7 +456,10 @@ def query(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Ask the server's database: one SELECT that can only read, bounded in rows and time."""
+    """Ask the server's database: one SELECT that can only read, bounded in rows and time.
+
+    Example: barto-cli query -q 'SELECT worker, count(*) FROM runs GROUP BY worker'
+    """
     from barto_cli.commands import upkeep
 
     with given_by(context, output, utc) as given:
@@ -447,7 +478,10 @@ def cleanup(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Apply the retention now; with --older-than, drop more, after showing how much."""
+    """Apply the retention now; with --older-than, drop more, after showing how much.
+
+    Example: barto-cli cleanup --older-than 30d --dry-run
+    """
     from barto_cli.commands import upkeep
 
     with given_by(context, output, utc) as given:
@@ -464,7 +498,10 @@ def updates(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """List the packages that a worker's newest update check named."""
+    """List the packages that a worker's newest update check named.
+
+    Example: barto-cli updates -n web1 -u apt
+    """
     from barto_cli.commands import upkeep
 
     with given_by(context, output, utc) as given:
@@ -854,7 +891,10 @@ def worker_add(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Print the line to run on the host that is to be a worker."""
+    """Print the line to run on the host that is to be a worker.
+
+    Example: barto-cli worker add web1 --label role=web
+    """
     from barto_cli.commands import fleet
 
     with given_by(context, output, utc) as given:
@@ -863,7 +903,10 @@ def worker_add(
 
 @worker.command("list")
 def worker_list(context: cli.Context, output: Output = None, utc: Utc = False) -> None:
-    """List the workers: whether they are here, their clocks, their labels."""
+    """List the workers: whether they are here, their clocks, their labels.
+
+    Example: barto-cli worker list
+    """
     from barto_cli.commands import fleet
 
     with given_by(context, output, utc) as given:

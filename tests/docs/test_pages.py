@@ -95,6 +95,8 @@ def commands() -> Iterator[tuple[str, list[str]]]:
                 program, _, rest = line.removeprefix("$ ").partition(" ")
                 if program in PROGRAMS:
                     words = [word for word in shlex.split(rest, comments=True) if word != "&"]
+                    ends = [place for place, word in enumerate(words) if word in {">", "|"}]
+                    words = words[: min(ends, default=len(words))]
                     yield str(page.relative_to(ROOT)), [program, *words]
 
 
