@@ -9,7 +9,7 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(or $(shell $(PYTHON) -c '
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test chaos check lint format-check types imports purity format coverage model bench lock setup clean
+.PHONY: help demo test chaos check lint format-check types imports purity format man coverage model bench lock setup clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ purity: $(READY)
 format: $(READY) ## put every file into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+man: $(READY) ## the man pages anew, from what --help and the reference are made of
+	$(BIN)/python scripts/man_pages.py
 
 coverage: $(READY) ## write lcov.info; every branch of the core is covered by unit tests
 	@scripts/packages.sh mariadb

@@ -43,6 +43,10 @@ def test_a_wheel_has_all_that_the_programs_need(installed: Path) -> None:
     ):
         assert (installed / name).is_file(), name
     assert not (installed / "tests").exists()
+    (pages,) = installed.glob("barto-*.data/data/share/man")
+    assert {page.name for page in pages.rglob("*.[1-8]")} == {
+        *("barto-cli.1", "bartos.toml.5", "bartos.8", "bartoc.8")
+    }
 
 
 @pytest.mark.parametrize("module", ["bartos.cli", "bartoc.cli", "barto_cli.app"])
