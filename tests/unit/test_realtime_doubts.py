@@ -255,6 +255,42 @@ def test_what_goes_on_every_hour_is_not_touched_unless_it_falls_silent() -> None
     ]
 
 
+def test_what_goes_on_every_hour_has_a_start_more_where_the_gap_s_is_moved() -> None:
+    assert said("*:30") == [
+        f"clock-change~: {SPRING}: the start of 02:30 runs at 03:00; "
+        'dst_gap = "skip" leaves that one out'
+    ]
+    assert said("*:30", dst_gap="skip") == []
+    assert said("*:30", "03:00") == []  # which is due at that instant anyway
+    (text,) = said("*:30", dst_repeat="once")
+    assert text == (
+        f"clock-change: {SPRING}: the start of 02:30 runs at 03:00; {AUTUMN}: the start of 02:30 "
+        'runs once, the first time; dst_repeat = "auto" lets it go on and dst_gap = "skip" leaves '
+        "that one out"
+    )
+    assert said("*:10..50/20") == said("*:*:30") == said("*:R") == []
+
+
+def test_a_clock_change_over_midnight_names_the_other_day() -> None:
+    (text,) = said("23:30", timezone="America/Nuuk")
+    assert text.startswith(
+        "clock-change~: on 27 March 2027 clocks in America/Nuuk go from 23:00 to 00:00 of 28 "
+        "March: the start of 23:30 runs at 00:00 of 28 March; on 31 October 2027 clocks in "
+        "America/Nuuk go back from 00:00 to 23:00 of 30 October: the start of 23:30 of 30 October "
+        "runs once, the first time; "
+    )
+
+
+def test_a_day_that_is_missing_is_named() -> None:
+    before = 1_322_697_600_000_000  # 2011-12-01
+    (doubt,) = doubts(asked("*-12-30", timezone="Pacific/Apia"), before)
+    assert doubt.fix == ""
+    assert doubt.message == (
+        "on 30 December 2011 clocks in Pacific/Apia go from 00:00 to 00:00 of 31 December: the "
+        "start of 00:00 runs at 00:00 of 31 December"
+    )
+
+
 def test_only_the_days_of_a_clock_change_count() -> None:
     assert said("Mon 02:30") == []
     (text,) = said("2027-03-28 02:30")
@@ -330,6 +366,13 @@ def test_a_crowd_at_one_instant(calendar: str, fix: str) -> None:
     (doubt,) = doubts(asked(calendar, many=True))
     assert doubt.gentle
     assert doubt.fix == f"with more than 20 of them {fix}"
+
+
+def test_what_never_comes_is_no_crowd() -> None:
+    codes = [doubt.code for doubt in doubts(asked("*-02-30", "06:00", workers=500), NOW)]
+    assert codes == ["never", "crowd"]
+    (doubt,) = doubts(asked("2025-03-02 06:00", workers=500), NOW)
+    assert doubt.code == "never-again"
 
 
 def test_what_is_spread_is_no_crowd() -> None:

@@ -106,17 +106,20 @@ def doubts(asked: Asked, now: int | None = None) -> list[Doubt]:
     ['the first Monday is "Mon *-*-01..07 06:00"']
     """
     found: list[Doubt] = []
+    dead: set[int] = set()
     both = [_is_weekday_and_date(calendar.parts) for calendar in asked.calendars]
     for place, calendar in enumerate(asked.calendars):
         own = list(_of_calendar(calendar.parts, alone=sum(both) == 1))
         never = _never(calendar, asked, now)
         if never is not None:  # what never comes is not doubted any further
             own = [never]
+            if never.code != "never-for-some":
+                dead.add(place)
         elif now is not None:
             own += _clock_changes(calendar, asked, now)
         found += [_at(doubt, place) for doubt in own]
-    found += [*_twice(asked.calendars), *_zone(asked), *_crowd(asked)]
-    return found
+    of_all = [*_twice(asked.calendars), *_zone(asked), *_crowd(asked)]
+    return found + [doubt for doubt in of_all if doubt.code != "crowd" or doubt.place not in dead]
 
 
 def _at(doubt: Doubt, place: int) -> Doubt:
@@ -533,8 +536,6 @@ def _clock_changes(calendar: Realtime, asked: Asked, now: int) -> Iterator[Doubt
     parts = calendar.parts
     zone = zones.load(calendar.zone or asked.timezone)
     goes_on = not isinstance(parts.hour, Random) and spans(parts.hour, HOUR) is None
-    if goes_on and asked.dst_repeat == "auto":
-        return  # every hour that exists has its runs
     repeats = (
         parts.hour.step > 0
         if isinstance(parts.hour, Random)
@@ -542,28 +543,53 @@ def _clock_changes(calendar: Realtime, asked: Asked, now: int) -> Iterator[Doubt
     )
     both = repeats and asked.dst_repeat == "auto"
     said, hours = [], []
+    silent = added = False
     for touch in touched(calendar, zone, now, now + YEAR_US):
-        if goes_on and not touch.repeated:
-            continue
+        if goes_on:  # every hour that exists has its starts: of interest are too few and too many
+            lacks = touch.repeated and not both
+            adds = not touch.repeated and asked.dst_gap == "next" and _adds(calendar, asked, touch)
+            if not (lacks or adds):
+                continue
+            silent, added = silent or lacks, added or adds
         drawn = calendar.has_random
         said.append(_touch_words(touch, zone.name, both=both, gap=asked.dst_gap, drawn=drawn))
         ends = sorted((touch.before, touch.after))
-        hours.append(f"{reading_text(ends[0])} to {reading_text(ends[1])}")
+        if ends[1] - ends[0] < DAY_US:
+            hours.append(f"{reading_text(ends[0])} to {reading_text(ends[1])}")
     if said:
-        fix = (
-            'dst_repeat = "auto" lets it go on'
-            if goes_on
-            else f"a time outside of {listed(list(dict.fromkeys(hours)))} exists once on every day"
-        )
+        fixes = []
+        if silent:
+            fixes.append('dst_repeat = "auto" lets it go on')
+        if added:
+            fixes.append('dst_gap = "skip" leaves that one out')
+        if hours and not goes_on:
+            outside = listed(list(dict.fromkeys(hours)))
+            fixes.append(f"a time outside of {outside} exists once on every day")
         # Where everything runs once, as is the default, nobody has to do anything.
-        gentle = not (goes_on or both or asked.dst_gap == "skip")
-        yield Doubt("clock-change", "; ".join(said), fix, gentle=gentle)
+        gentle = not silent and (goes_on or not (both or asked.dst_gap == "skip"))
+        yield Doubt("clock-change", "; ".join(said), listed(fixes), gentle=gentle)
 
 
-def reading_text(wall: int) -> str:
-    """The time of day that a clock shows, `02:30`."""
+def _adds(calendar: Realtime, asked: Asked, touch: Touch) -> bool:
+    """Whether an hourly calendar has a start of its own at the first instant after a gap.
+
+    One that is due more often has one more there too, which is of no weight among so many.
+    """
+    if only(calendar.parts.minute) is None or only(calendar.parts.second) is None:
+        return False
+    moment = zones.EPOCH + timedelta(microseconds=touch.instant)
+    fixed = (other for other in asked.calendars if not other.has_random)
+    return not any(other.matches(moment, asked.timezone) for other in fixed)
+
+
+def reading_text(wall: int, other: int | None = None) -> str:
+    """The time of day that a clock shows, `02:30`; with its day, if `other` is of another."""
     minutes, second = divmod(wall % DAY_US, 60 * SECOND_US)
-    return clock(*divmod(minutes, 60), second)
+    text = clock(*divmod(minutes, 60), second)
+    if other is None or wall // DAY_US == other // DAY_US:
+        return text
+    at = date(1970, 1, 1) + timedelta(days=wall // DAY_US)
+    return f"{text} of {at.day} {MONTH_NAMES[at.month - 1]}"
 
 
 def _touch_words(touch: Touch, zone: str, *, both: bool, gap: str, drawn: bool) -> str:
@@ -571,16 +597,18 @@ def _touch_words(touch: Touch, zone: str, *, both: bool, gap: str, drawn: bool) 
     at = date(1970, 1, 1) + timedelta(days=touch.before // DAY_US)
     head = f"on {at.day} {MONTH_NAMES[at.month - 1]} {at.year} clocks in {zone} go "
     head += f"{'back ' if touch.repeated else ''}from {reading_text(touch.before)} to "
-    head += reading_text(touch.after)
-    starts, many = f"the start of {reading_text(touch.first)}", False
+    head += reading_text(touch.after, touch.before)
+    first = reading_text(touch.first, touch.before)
+    starts, many = f"the start of {first}", False
     if touch.first != touch.last:
-        ends = f"{reading_text(touch.first)} to {reading_text(touch.last)}"
+        ends = f"{first} to {reading_text(touch.last, touch.first)}"
         starts, many = (f"a start of {ends}", False) if drawn else (f"the starts of {ends}", True)
     run = "run" if many else "runs"
     if touch.repeated:
         return f"{head}: {starts} {run} {'twice' if both else 'once, the first time'}"
     if gap == "next":
-        return f"{head}: {starts} {run} {'once, ' if many else ''}at {reading_text(touch.after)}"
+        at_end = reading_text(touch.after, touch.before)
+        return f"{head}: {starts} {run} {'once, ' if many else ''}at {at_end}"
     return f"{head}: {starts} {'do' if many else 'does'} not run"
 
 

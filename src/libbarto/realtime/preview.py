@@ -97,7 +97,7 @@ def note(calendar: Realtime, zone: Zone, at: int) -> str:
         for touch in touched(calendar, zone, at - 1, at):
             moment = EPOCH + timedelta(microseconds=at)
             if not touch.repeated and not calendar.matches(moment, zone.name):
-                return f"moved from {reading_text(touch.first)}"
+                return f"moved from {reading_text(touch.first, touch.after)}"
     reading = at + zone.offset_at(at)
     place = bisect_right(zone.edges, reading)
     if place & 1:  # a reading that does not exist is none of a start's
