@@ -318,7 +318,8 @@ class Worker:
     def _go_back(self, draft: Draft) -> None:
         """The clock was accepted though it reads earlier: all that lies ahead of it comes back."""
         books, now = self.books, draft.now.wall
-        draft.say(ClockBack(now=now))
+        # No cursor goes below the floor, so nothing up to there will be decided again.
+        draft.say(ClockBack(now=max(now, books.floor)))
         draft.newest(now)
         for uid, cursor in list(books.cursors.items()):
             if cursor > now:

@@ -40,7 +40,7 @@ from libbarto.message.v2.record import Lane, Verdict
 
 log = logging.getLogger("bartos.ledger")
 
-PAGE: Final = 2000
+PAGE: Final = 500
 """Rows that are read, and judged, at once: some milliseconds of the loop's time."""
 BUDGET: Final = 100_000
 """Rows after which an answer ends, and tells where to go on."""

@@ -223,6 +223,8 @@ def test_no_cursor_falls_below_the_floor() -> None:
     put_back(bench, 3600)
     assert bench.worker.books.cursors == {schedule().uid: T0 + 30 * SECOND}
     assert bench.journal._cursors == {schedule().uid: T0 + 30 * SECOND}
+    told = [one.now for one in bench.of(ClockBack)]
+    assert told == [T0 + 30 * SECOND], "what lies before stays decided"
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600, -2, 2])
