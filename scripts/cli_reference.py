@@ -6,6 +6,7 @@ python scripts/cli_reference.py --check    only say whether they are up to date
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from bartos.api.guard import OPEN
 from libbarto.command_line import Context, Program
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
+MAN_PAGES = Path(__file__).with_name("man_pages.py")
 
 INTRODUCTION = """\
 # barto-cli
@@ -164,6 +166,8 @@ def main(arguments: Sequence[str]) -> int:
             continue
         page.write_text(text, encoding="utf-8")
         print(f"wrote {page}")
+    if "--check" not in arguments:  # the man pages say the same
+        subprocess.run([sys.executable, str(MAN_PAGES)], check=True)
     return stale
 
 

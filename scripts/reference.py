@@ -6,6 +6,7 @@ python scripts/reference.py --check    only say whether they are up to date
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from libbarto.settings import (
 from libbarto.toml_text import toml_text
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+MAN_PAGES = Path(__file__).with_name("man_pages.py")
 
 QUANTITIES = """\
 A duration is written as `"90s"`, `"1h30m"` or `"7d"` (w, d, h, m, s, ms, us), or as a number of
@@ -252,6 +254,8 @@ def main(arguments: Sequence[str]) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path}")
+    if "--check" not in arguments:  # the man pages say the same
+        subprocess.run([sys.executable, str(MAN_PAGES)], check=True)
     return stale
 
 

@@ -111,6 +111,10 @@ def test_on_80_columns_every_line_fits_but_what_stands_in_the_file() -> None:
     )
 
 
+def test_on_200_columns_nothing_is_shortened() -> None:
+    assert lines(plan(), 200) == lines(plan())
+
+
 def test_nothing_to_do_is_one_line() -> None:
     assert lines(plan(OLD)) == ["nothing to do: 2 schedules stay as they are"]
     assert summary({"changes": [], "unchanged": 1}) == "nothing to do: 1 schedule stays as it is"
