@@ -114,6 +114,7 @@ ROOMS: dict[str, Room] = {
     "bartoc.facts": Room.SHELL,
     "bartoc.join": Room.SHELL,
     "bartoc.ballast": Room.SHELL,
+    "bartoc.pace": Room.CORE,
     "bartoc.pressure": Room.CORE,
     "bartoc.renewal": Room.CORE,
     "bartoc.salvage": Room.SHELL,

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias, assert_never
 
 from bartoc.events import Answer, Asked, Cancelled, Contact, NewSet, Offered
-from bartoc.journal import Journal, JournalState, LaneFacts
+from bartoc.journal import Journal, JournalState, LaneFacts, Spooled
+from bartoc.pace import Pace
 from libbarto.backoff import Backoff
 from libbarto.clock import Clock
 from libbarto.envelope import PublicKey
@@ -250,6 +251,7 @@ class _Talk:
         self._session = session
         self._safe: dict[Lane, int] = {Lane.STATE: 0, Lane.OUTPUT: 0}
         self._empty = False
+        self._pace = Pace()
 
     async def carry_out(self, events: list[WorkerEvent]) -> None:
         for event in events:
@@ -295,6 +297,8 @@ class _Talk:
                 await self._open(marks)
             case SafeUpTo(lane=lane, seq=seq):
                 self._safe[lane] = seq
+                if lane is Lane.OUTPUT:
+                    self._pace.acknowledged(seq, self.boottime)
                 await journal.acknowledge(lane, seq)
             case SetReceived(generation=generation, hash=set_hash, body=body):
                 await owner._tell(NewSet(generation, set_hash, body))
@@ -348,7 +352,12 @@ class _Talk:
         self.more = self._empty = owner._spooled = False
         # Output is read first, and waits until all state that was spooled before it is sent: the
         # server keeps no output of a run whose claim it does not know.
-        output = await owner._journal.read(Lane.OUTPUT, session.sent[Lane.OUTPUT], BATCH_BYTES)
+        output: list[Spooled] = []
+        if self._pace.may_send():
+            limit = min(BATCH_BYTES, self._pace.window)
+            output = await owner._journal.read(Lane.OUTPUT, session.sent[Lane.OUTPUT], limit)
+        else:
+            owner._spooled = True  # there may be some, once what is on its way has arrived
         state = await owner._journal.read(Lane.STATE, session.sent[Lane.STATE], BATCH_BYTES)
         for lane, found in ((Lane.STATE, state), (Lane.OUTPUT, [] if state else output)):
             if not session.may_send():
@@ -360,8 +369,11 @@ class _Talk:
                     raise ProtocolError("records were pruned while the session began; once more")
                 records = [record.data for record in found[:BATCH_RECORDS]]
                 batch = session.batch(lane, records)
+                if lane is Lane.OUTPUT:
+                    size, at = len(batch.frame), owner._clock.boottime()
+                    self._pace.sent(session.sent[lane], size, at)
                 await send_within(self._transport, batch.frame, SILENCE_S)
-        self._empty = not self.more
+        self._empty = not (self.more or owner._spooled)
 
     def all_safe(self) -> bool:
         """Is everything that is spooled acknowledged?"""

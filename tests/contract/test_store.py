@@ -302,6 +302,31 @@ async def test_a_gap_moves_the_mark_forward_only(settings: StoreSettings | None)
         assert (await store.marks(SPOOL))[Lane.STATE] == mark
 
 
+async def test_a_cut_counts_what_was_here_where_the_middle_never_came(
+    settings: StoreSettings | None,
+) -> None:
+    """As a worker tells of much output: head, then the end that it had held back, then the cut."""
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        await reporter.state(claimed(1))
+        await reporter.output(chunk(1, 0, b"head\n", 0))
+        await reporter.output(
+            chunk(1, 7, b"cut\nin two\n", 1000, 100), chunk(1, 8, b"tail\n", 1011, 102)
+        )
+        cut = Cut(
+            run_id=run_id(1), attempt=1, chunk_no=1, step=1, from_offset=5, to_offset=1004,
+            first_line=1, lines=None, at=NOON,
+        )  # fmt: skip
+        await reporter.output(cut)
+        end = ended(1, output_seq=4, printed=1016)
+        await reporter.state(msgspec.structs.replace(end, cut_bytes=999))
+        text = b"".join(row.data for row in await store.chunks(run_id(1), 1) if row.chunk_no != 1)
+        assert text == b"head\nin two\ntail\n"
+        (row,) = await store.runs(RunFilter())
+        assert (row.cut_lines, row.cut_bytes, row.complete) == (100, 999, True)
+
+
 # -- runs -----------------------------------------------------------------------------------------
 
 

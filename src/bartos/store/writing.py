@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import delete, exc, select, tuple_, update
+from sqlalchemy import delete, exc, func, select, tuple_, update
 
 from bartos.store.checking import occurrence_of, raw, refusal, run_of
 from bartos.store.covering import Covering
@@ -429,14 +429,13 @@ class Writing(Statements):
             rest = row.first()
             if record.lines is None:
                 after = last.first_line + last.lines if rest is None else rest.first_line
-            sizes = await self.connection.execute(
-                select(output.c.chunk_no, output.c.offset)
-                .where(of_run, output.c.offset >= record.from_offset, output.c.offset < end)
-                .order_by(output.c.offset)
+            # Of what lies between, some chunks may never have come here.
+            inside = await self.connection.scalar(
+                select(func.sum(func.length(output.c.data))).where(
+                    of_run, output.c.offset >= record.from_offset, output.c.offset < end
+                )
             )
-            inside = sizes.all()
-            if inside:
-                gone += last.offset - inside[0].offset
+            gone += int(inside or 0)
             await self.connection.execute(
                 delete(output).where(
                     of_run, output.c.offset >= record.from_offset, output.c.offset < end
