@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from libbarto.errors import UserError
 from libbarto.findings import Judged, Line
-from libbarto.quantity import parse_duration
+from libbarto.quantity import DURATION_LIMIT, parse_duration
 from libbarto.realtime import Realtime, zones
 from libbarto.realtime.cron import Cron
 from libbarto.realtime.interval import RANDOM_ANCHOR
@@ -26,6 +26,8 @@ from libbarto.toml_lines import Document, Path
 KEYS: Final = ("on_calendar", "cron", "every", "at", "after")
 """A schedule has one of them."""
 BOOT: Final = "boot"
+WHENS: Final = ("ok", "failed", "always")
+"""After which verdicts a schedule follows another; the first holds where nothing is said."""
 ZONE: Final = "UTC"
 POLICIES: Final = {"dst_gap": ("next", "skip"), "dst_repeat": ("auto", "once")}
 """What may be said about clock changes; the first is what holds where nothing is said."""
@@ -60,8 +62,7 @@ def read_triggers(documents: Sequence[Document], workers: int | None = None) -> 
     As the server does, `timezone` and `[defaults]` of the first count for all, those of another
     for itself. `workers` is how many there are, if somebody said.
     """
-    schedules: list[Judged] = []
-    problems: list[Problem] = []
+    found: list[tuple[_Schedule, Judged]] = []
     common: dict[str, object] = {}
     for number, document in enumerate(documents):
         defaults = {**common, **_defaults(document)}
@@ -69,11 +70,12 @@ def read_triggers(documents: Sequence[Document], workers: int | None = None) -> 
             common = defaults
         for path, table, worker in _tables(document):
             reader = _Schedule(document, path, table, worker, defaults, workers)
-            schedule = reader.read()
-            problems += reader.problems
-            if not reader.problems:
-                schedules.append(schedule)
-    return Triggers(tuple(schedules), tuple(problems))
+            found.append((reader, reader.read()))
+    _follow([reader for reader, _ in found])
+    return Triggers(
+        tuple(schedule for reader, schedule in found if not reader.problems),
+        tuple(problem for reader, _ in found for problem in reader.problems),
+    )
 
 
 def _defaults(document: Document) -> dict[str, object]:
@@ -105,6 +107,21 @@ def _tables(document: Document) -> Iterator[tuple[Path, Table, str | None]]:
                 yield (*path, index), table, worker
 
 
+def _follow(readers: Sequence[_Schedule]) -> None:
+    """Note who follows a schedule that does not exist, or in the end itself."""
+    by_name = {reader.name: reader for reader in readers}
+    known: set[str] = set()
+    for reader in readers:
+        chain: dict[str, _Schedule] = {}
+        current: _Schedule | None = reader
+        while current is not None and current.name not in known | chain.keys():
+            chain[current.name] = current
+            current = current.parent(by_name)
+        if current is not None and current.name in chain:
+            current.fault(("after",), "after: it follows itself")
+        known.update(chain)
+
+
 class _Schedule:
     """One reading of one table; `problems` has what is wrong with it."""
 
@@ -133,9 +150,21 @@ class _Schedule:
         line = self.document.line((*self.path, *path))
         self.problems.append(Problem(self.document.file, line, self.name, message))
 
+    def parent(self, by_name: Mapping[str, _Schedule]) -> _Schedule | None:
+        """The schedule that it follows: in barto 1.x's spelling first a neighbour."""
+        after = self.table.get("after")
+        if not isinstance(after, str):
+            return None
+        worker, slash, _ = self.name.rpartition("/")
+        neighbour = by_name.get(f"{worker}/{after}") if slash else None
+        parent = neighbour or by_name.get(after)
+        if parent is None:
+            self.fault(("after",), f'after: no schedule is named "{after}"')
+        return parent
+
     def read(self) -> Judged:
         """The schedule; to be used where there is no problem."""
-        keys = [key for key in KEYS if key in self.table]
+        keys = [key for key in self.table if key in KEYS]
         if not keys:
             self.fault((), 'on_calendar is left out: when does it run? As "*-*-* 02:00"')
         elif len(keys) > 1:
@@ -143,6 +172,9 @@ class _Schedule:
             self.fault((keys[1],), several)
         zone = self.zone()
         gap, repeat = (self.policy(key) for key in POLICIES)
+        for key, other in (("anchor", "every"), ("when", "after")):
+            if key in self.table and other not in self.table:
+                self.fault((key,), f"{key}: means nothing without {other}")
         lines, trigger = self.trigger(keys[0], zone) if keys else ((), "")
         selector = self.selector()
         return Judged(
@@ -164,11 +196,13 @@ class _Schedule:
     def zone(self) -> str:
         """The zone in which its calendar is read."""
         zone = self.values.get("timezone", ZONE)
-        if isinstance(zone, str) and zones.is_zone(zone):
+        if not isinstance(zone, str):
+            self.fault(("timezone",), 'timezone: expected a text such as "Europe/Berlin"')
+        elif zones.is_zone(zone):
             return zone
-        shown = zone if isinstance(zone, str) else "what is no text"
-        near = zones.suggestion(shown)
-        self.fault(("timezone",), f'timezone: no time zone is named "{shown}"{near}')
+        else:
+            near = zones.suggestion(zone)
+            self.fault(("timezone",), f'timezone: no time zone is named "{zone}"{near}')
         return ZONE
 
     def policy(self, key: str) -> str:
@@ -197,7 +231,7 @@ class _Schedule:
     def trigger(self, key: str, zone: str) -> tuple[tuple[Line, ...], str]:
         """Its lines, and what tells its trigger from another where it has none."""
         if key == "after":
-            return (), f"after {self.table[key]} {self.table.get('when', 'ok')}"
+            return (), self.after()
         if key == "every":
             return (), self.every(zone)
         value = self.table[key]
@@ -220,6 +254,9 @@ class _Schedule:
             except UserError as error:
                 self.fault(path, f"{named}: {error}")
         known = tuple(line for line in lines if line is not None)
+        if len(known) < len(lines) > 1:
+            boot = "@reboot" if key == "cron" else f'"{BOOT}"'
+            self.fault((key,), f"{key}: {boot} stands alone, in a schedule of its own")
         return known, "" if len(known) == len(lines) else BOOT
 
     def line(self, key: str, path: Path, text: str, zone: str) -> Line | None:
@@ -231,6 +268,15 @@ class _Schedule:
             cron = Cron.parse(text)
             return None if cron.at_boot else Line(text, number, cron.calendars.members)
         return None if text == BOOT else Line(text, number, (), parse_moment(text, zone))
+
+    def after(self) -> str:
+        """The schedule that it follows, and after which verdicts."""
+        after, when = self.table["after"], self.table.get("when", WHENS[0])
+        if not isinstance(after, str):
+            self.fault(("after",), "after: expected the name of a schedule")
+        if when not in WHENS:
+            self.fault(("when",), f"when: expected one of {', '.join(WHENS)}")
+        return f"after {after} {when}"
 
     def every(self, zone: str) -> str:
         """An interval, with what it counts from."""
@@ -245,6 +291,8 @@ class _Schedule:
                 raise UserError('expected an interval such as "15m"')
             if value < 1:
                 raise UserError(f'expected at least "1s", found {value:g} seconds')
+            if not value <= DURATION_LIMIT:  # nor what is no number
+                raise UserError(f"expected at most 1000 years, found {value:g} seconds")
         except UserError as error:
             self.fault(("every",), f"every: {error}")
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bartos.schedules import load_schedules
+from libbarto.errors import ConfigError
 from libbarto.toml_lines import read
 from libbarto.triggers import Triggers, read_triggers
 
@@ -208,7 +209,32 @@ def test_how_many_workers_there_are_counts_for_every_worker_alone() -> None:
         ),
         (
             'on_calendar = "daily"\ntimezone = 5',
-            ['6: schedule "a": timezone: no time zone is named "what is no text"'],
+            ['6: schedule "a": timezone: expected a text such as "Europe/Berlin"'],
+        ),
+        ("every = nan", ['5: schedule "a": every: expected at most 1000 years, found nan seconds']),
+        ("every = inf", ['5: schedule "a": every: expected at most 1000 years, found inf seconds']),
+        (
+            'at = ["boot", "2027-01-01T00:00:00Z"]',
+            ['5: schedule "a": at: "boot" stands alone, in a schedule of its own'],
+        ),
+        (
+            'cron = ["@daily", "@reboot"]',
+            ['5: schedule "a": cron: @reboot stands alone, in a schedule of its own'],
+        ),
+        (
+            'cron = "@daily"\nanchor = "R"',
+            ['6: schedule "a": anchor: means nothing without every'],
+        ),
+        ('every = "1h"\nwhen = "ok"', ['6: schedule "a": when: means nothing without after']),
+        ("after = 5", ['5: schedule "a": after: expected the name of a schedule']),
+        ('after = "b"', ['5: schedule "a": after: no schedule is named "b"']),
+        ('after = "a"', ['5: schedule "a": after: it follows itself']),
+        (
+            'after = "a"\nwhen = "maybe"',
+            [
+                '6: schedule "a": when: expected one of ok, failed, always',
+                '5: schedule "a": after: it follows itself',
+            ],
         ),
         (
             'on_calendar = "daily"\ndst_gap = "hold"',
@@ -218,6 +244,35 @@ def test_how_many_workers_there_are_counts_for_every_worker_alone() -> None:
 )
 def test_what_is_wrong_with_a_trigger(text: str, found: list[str]) -> None:
     assert wrong(text) == found
+    with pytest.raises(ConfigError):  # the server refuses it, too
+        load_schedules([("0.toml", f'{HEAD}name = "a"\n{text}\n')])
+
+
+def test_who_follows_whom_in_a_circle() -> None:
+    text = "".join(
+        f'[[schedule]]\nname = "{name}"\nafter = "{after}"\ncmds = ["x"]\n'
+        for name, after in (("a", "b"), ("b", "c"), ("c", "b"), ("d", "a"))
+    )
+    (problem,) = load(text).problems
+    assert str(problem) == 'schedule "b": after: it follows itself'
+
+
+def test_a_schedule_of_barto_1_follows_its_neighbour_first() -> None:
+    text = """
+[schedules.web1]
+schedules = [
+  { name = "a", on_calendar = "daily", cmds = ["x"] },
+  { name = "b", after = "a", cmds = ["x"] },
+  { name = "c", after = "far", cmds = ["x"] },
+  { name = "d", after = "web2/a", cmds = ["x"] },
+]
+[[schedule]]
+name = "far"
+on_calendar = "daily"
+cmds = ["x"]
+"""
+    (problem,) = load(text).problems
+    assert str(problem) == 'schedule "web1/d": after: no schedule is named "web2/a"'
 
 
 def test_what_is_no_schedule_is_passed_over() -> None:
