@@ -343,23 +343,22 @@ def _show_draft(given: Given, main: Path, draft: Draft) -> tuple[bool, int]:
     from datetime import datetime
 
     from bartos.api.plan import answer
-    from bartos.config import load_all, schedule_files
+    from bartos.config import schedule_files
+    from bartos.editing import ask_server
     from libbarto.clock import SystemClock
     from libbarto.config import read_text, shown_path
+    from libbarto.places import SOCKET
     from libbarto.planned import Look, plan_lines
 
     texts = [(shown_path(it), read_text(it) or "") for it in (main, *schedule_files(main))]
     mine = shown_path(draft.spot.file)
     texts = [(file, draft.text if file == mine else text) for file, text in texts]
-    known = _known(given)
-    if known is None:
-        try:
-            old = list(load_all(given.config, flags=given.flags).definitions)
-        except ConfigError:
-            old = []
-        known = [], old
-    workers, old = known
-    found = answer(texts, old, workers, SystemClock().now()).model_dump(mode="json")
+    found = ask_server(_state(given) / SOCKET, texts)
+    if found is None:
+        workers, old = _known(given) or (None, _in_place(given))
+        if workers is None:
+            cli.echo("no server runs here: which workers there are is not known", err=True)
+        found = answer(texts, old, workers, SystemClock().now()).model_dump(mode="json")
 
     def shown(text: str) -> str:
         return datetime.fromisoformat(text).astimezone().strftime("%a %d %b %H:%M:%S")
@@ -374,14 +373,33 @@ def _show_draft(given: Given, main: Path, draft: Draft) -> tuple[bool, int]:
     return not found["usable"], min(errors, default=draft.spot.line)
 
 
+def _in_place(given: Given) -> list[Definition]:
+    """The schedules as the files have them; none where these are faulty."""
+    from bartos.config import load_all
+
+    try:
+        return list(load_all(given.config, flags=given.flags).definitions)
+    except ConfigError:
+        return []
+
+
+def _state(given: Given) -> Path:
+    """The server's state directory, where the configuration in place says so."""
+    from bartos.config import load_settings
+    from libbarto.places import places
+
+    try:
+        loaded = load_settings(given.config, flags=given.flags)
+    except ConfigError:
+        return places("bartos", os.environ).state
+    return loaded.settings.state_dir or loaded.places.state
+
+
 def _when_it_counts(given: Given) -> str:
     """When the server goes by what was installed."""
     from bartos.app import StateLock
-    from bartos.config import load_settings
 
-    loaded = load_settings(given.config, flags=given.flags)
-    state = loaded.settings.state_dir or loaded.places.state
-    if StateLock(state).holder() is None:
+    if StateLock(_state(given)).holder() is None:
         return "no server runs here; it counts when one starts"
     return "the server reads it within seconds; its log says what changed"
 

@@ -8,16 +8,20 @@ them; the server reads none of these.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from http import client as http
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bartos.config import read_documents, schedule_files
 from bartos.schedules import read_schedules
@@ -25,6 +29,7 @@ from libbarto.config import read_text, shown_path
 from libbarto.errors import ConfigError, UserError
 from libbarto.settings import nearest
 
+ANSWER_SECONDS: Final = 60.0
 USUAL: Final = ("sensible-editor", "editor", "nano", "vim", "vi")
 """Editors for who has not named one: the first that is there."""
 _WITH_GOTO: Final = frozenset(("code", "code-insiders", "codium", "vscodium", "cursor"))
@@ -100,6 +105,35 @@ def command_line(editor: Sequence[str], file: Path, line: int) -> list[str]:
         return [*editor, *wait, "--goto", f"{file}:{line}"]
     at = [f"+{line}"] if line > 1 else []
     return [*editor, *at, str(file)]
+
+
+class _ServerConnection(http.HTTPConnection):
+    """HTTP to the server on this host, through its Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def ask_server(path: Path, files: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
+    """What the server that runs here says to `POST /api/v1/plan`; None where it says nothing."""
+    body = json.dumps({"files": [{"name": name, "text": text} for name, text in files]})
+    connection = _ServerConnection(path)
+    try:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/api/v1/plan", body.encode(), headers)
+        answer = connection.getresponse()
+        found = json.loads(answer.read())
+    except (OSError, http.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return found if answer.status == HTTPStatus.OK and isinstance(found, dict) else None
 
 
 class Draft:

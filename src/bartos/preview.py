@@ -124,15 +124,19 @@ class Preview:
 def preview(
     old: Sequence[Definition],
     new: Sequence[Definition],
-    workers: Sequence[WorkerFacts],
+    known: Sequence[WorkerFacts] | None,
     now: int,
     *,
     faults: Iterable[Fault] = (),
     zone_given: bool = True,
 ) -> Preview:
-    """What putting `new` in the place of `old` would do; with `faults`, only what they are."""
+    """What putting `new` in the place of `old` would do; with `faults`, only what they are.
+
+    `known` are the workers, None where nobody can be asked for them.
+    """
     wrong = tuple(faults)
-    report = check(new, wrong, workers, now, zone_given=zone_given)
+    report = check(new, wrong, known, now, zone_given=zone_given)
+    workers = known or ()
     if wrong:
         return Preview(report)
     told = _changes(old, new, workers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import stat
 import sys
@@ -11,8 +12,10 @@ import pytest
 
 import bartos.cli
 from bartos.app import StateLock
-from bartos.editing import Draft, Spot, command_line, editor, find, replace_keeping
+from bartos.editing import Draft, Spot, ask_server, command_line, editor, find, replace_keeping
 from libbarto.errors import ConfigError, UserError
+from tests.faces import Barto
+from tests.served import on_unix_socket
 
 MAIN = """\
 timezone = "Europe/Berlin"
@@ -202,6 +205,39 @@ def test_a_running_server_is_named(
     assert edit(monkeypatch, "--yes") == 0
     lock.release()
     assert "the server reads it within seconds" in capsys.readouterr().out
+
+
+def test_a_running_server_says_what_it_would_do(
+    etc: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    barto = Barto()
+    asyncio.run(barto.worker("web1"))
+    socket = etc.parent / "state/bartos.sock"
+    socket.parent.mkdir()
+    edits(monkeypatch, CHANGE)
+    with on_unix_socket(barto, socket):
+        assert edit(monkeypatch, "--yes") == 0
+    said = capsys.readouterr()
+    assert "    workers  1 worker: web1" in said.out.splitlines()
+    assert said.err == ""
+    assert ask_server(socket, []) is None  # it has gone
+
+
+def test_what_is_no_answer_is_none(tmp_path: Path) -> None:
+    with on_unix_socket(Barto(), tmp_path / "s"):
+        assert ask_server(tmp_path / "s", []) is None
+
+
+def test_faulty_files_in_place_are_no_reason_to_stop(
+    etc: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (etc / "bartos.toml").write_text(MAIN.replace("02:00", "25:00"))
+    edits(monkeypatch, 'sed -i s/25:00/05:00/ "$f"')
+    assert edit(monkeypatch, "backup", "--yes") == 0
+    said = capsys.readouterr()
+    assert "+ backup" in said.out.splitlines()
+    assert "which workers there are is not known" in said.err
+    assert '"05:00"' in (etc / "bartos.toml").read_text()
 
 
 def test_without_a_file_there_is_nothing_to_edit(

@@ -184,10 +184,13 @@ class PlanAnswer(BaseModel):
 def answer(
     files: Sequence[tuple[str, str]],
     old: Sequence[Definition],
-    workers: Sequence[WorkerFacts],
+    workers: Sequence[WorkerFacts] | None,
     now: int,
 ) -> PlanAnswer:
-    """What `files` would do where `old` is in force; `now` is in microseconds."""
+    """What `files` would do where `old` is in force; `now` is in microseconds.
+
+    `workers` is None where nobody can be asked for them.
+    """
     texts = read_texts(files)
     found = preview(
         old,
