@@ -24,7 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -93,6 +93,10 @@ HIDES_ENDS: Final = frozenset({FaultKind.DISK_FULL, FaultKind.KEEPER_STOP})
 
 INTERRUPTS: Final = TOUCHES_STARTS - {FaultKind.HOST_STALL}
 """What may cost a run its end."""
+
+
+Lines: TypeAlias = list[Run | Range]
+"""What the database says of one planned start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +301,7 @@ class _Check:
     # -- I2 ---------------------------------------------------------------------------------------
 
     def every_slot_has_its_line(self) -> None:
-        lines: dict[tuple[str, str], dict[int, list[Run | Range]]] = defaultdict(
-            lambda: defaultdict(list)
-        )
+        lines: dict[tuple[str, str], dict[int, Lines]] = defaultdict(lambda: defaultdict(list))
         for run in self.history.runs:
             if run.kind == "calendar":
                 lines[run.schedule, run.worker][run.slot].append(run)
@@ -315,10 +317,19 @@ class _Check:
                 lines[one.schedule, one.worker][slot].append(one)
         for worker, by_uid in self.intervals.items():
             for uid, found in by_uid.items():
-                if uid in self.by_uid and not self.by_uid[uid].after:
-                    definition = self.by_uid[uid]
-                    for interval in found:
-                        self._tiles(definition, worker, interval, lines[definition.name, worker])
+                definition = self.by_uid.get(uid)
+                if definition is None or definition.after:
+                    continue
+                for interval in found:
+                    for slot in interval.slots(definition.period):
+                        self._slot(
+                            definition, worker, slot, lines[definition.name, worker].get(slot, [])
+                        )
+        for (schedule, worker), by_slot in lines.items():
+            # Of a journal that was not seen whole, what is there counts; what is not, nobody knows.
+            if worker not in self.journals and schedule in self.definitions:
+                for slot, there in by_slot.items():
+                    self._slot(self.definitions[schedule], worker, slot, there)
         self._follow_ups_have_theirs()
         self._orders_have_theirs()
         for marks in self.begins.values():
@@ -379,32 +390,30 @@ class _Check:
                         slot=order.at,
                     )
 
-    def _tiles(
-        self,
-        definition: Definition,
-        worker: str,
-        interval: Interval,
-        lines: dict[int, list[Run | Range]],
-    ) -> None:
-        for slot in interval.slots(definition.period):
-            where = {"schedule": definition.name, "worker": worker, "slot": slot}
-            counts = self.frame.began <= slot <= self.frame.ended
-            self.found.occurrences += counts
-            found = lines.get(slot, [])
-            if not found:
-                self.found.lost += 1
-                self.broken("I2", "a planned start has no line in the database", **where)  # type: ignore[arg-type]
-                continue
-            if len(found) > 1:
-                what = ", ".join(str(one.verdict) for one in found)
-                self.broken("I2", f"a planned start has {len(found)} lines: {what}", found[0])
-            line = found[0]
-            if isinstance(line, Run):
-                self.found.ran += counts and line.verdict in RAN
-                self.found.verdicts[line.verdict or "running"] += 1
-            else:
-                self.found.verdicts[line.verdict] += 1
-                self._not_run_is_explained(line, slot, definition)
+    def _slot(self, definition: Definition, worker: str, slot: int, found: Lines) -> None:
+        """A planned start has exactly one line."""
+        counts = self.frame.began <= slot <= self.frame.ended
+        self.found.occurrences += counts
+        if not found:
+            self.found.lost += 1
+            self.broken(
+                "I2",
+                "a planned start has no line in the database",
+                schedule=definition.name,
+                worker=worker,
+                slot=slot,
+            )
+            return
+        if len(found) > 1:
+            what = ", ".join(str(one.verdict) for one in found)
+            self.broken("I2", f"a planned start has {len(found)} lines: {what}", found[0])
+        line = found[0]
+        if isinstance(line, Run):
+            self.found.ran += counts and line.verdict in RAN
+            self.found.verdicts[line.verdict or "running"] += 1
+        else:
+            self.found.verdicts[line.verdict] += 1
+            self._not_run_is_explained(line, slot, definition)
 
     def _not_run_is_explained(self, line: Range, slot: int, definition: Definition) -> None:
         where = {"schedule": line.schedule, "worker": line.worker, "slot": slot}

@@ -40,6 +40,8 @@ SECOND: Final = 1_000_000
 QUIET_S: Final = 4.0
 """At the beginning of the load, without faults."""
 TAIL_S: Final = 4.0
+SPARE_TIME: Final = 1.03
+"""More than the planned starts need, as some are removed for a while."""
 SETTLE_S: Final = 90.0
 """How long to wait for the end; longer than what passes, so that a report can say more."""
 ALL_KINDS: Final = frozenset(FaultKind)
@@ -222,7 +224,7 @@ class Chaos:
     def run(self) -> History:
         """All of it; returns when every program has left."""
         options = self.options
-        seconds = options.occurrences / self.book.rate(self.names) + 2.0
+        seconds = options.occurrences / self.book.rate(self.names) * SPARE_TIME + 2.0
         self.write()
         self._until(self._all_have_schedules, "every worker has its schedules", 30)
         began = (time.time_ns() // 10**9 + 1) * SECOND
