@@ -21,6 +21,20 @@ _FULL_WEEKDAYS: Final = (
 )
 _CRON: Final = re.compile(r"\*|[0-9*][0-9*/,-]*|[A-Za-z]{3}(?:[,-][A-Za-z]{3})*|\?")
 _CRON_WORDS: Final = {"midnight": "daily", "every_minute": "minutely", "reboot": 'at = "boot"'}
+_MEANT: Final = {
+    **dict.fromkeys(("weekday", "weekdays", "workdays"), "Mon..Fri"),
+    **dict.fromkeys(("weekend", "weekends"), "Sat,Sun"),
+    "midnight": "00:00",
+    "noon": "12:00",
+    "nightly": "daily",
+    "secondly": "*:*:*",
+}
+_OF_TWELVE: Final = re.compile(
+    r"\b(1[0-2]|0?[1-9])(?::([0-5][0-9]))? ?([ap])m\b", re.ASCII | re.IGNORECASE
+)
+_INTERVAL: Final = re.compile(
+    r"every (?:([0-9]{1,6}) ?)?(seconds?|minutes?|mins?|hours?|days?|weeks?|[smhdw])", re.IGNORECASE
+)
 _ISO: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9:]+)")
 
 
@@ -40,6 +54,14 @@ def other_language(text: str) -> str | None:
             "this looks like a crontab line; write it as cron = "
             f'"{" ".join(words)}", or as weekdays, date and time'
         )
+    interval = _INTERVAL.fullmatch(text)
+    if interval:
+        return (
+            f'this is an interval; write it as every = "{interval[1] or 1}{interval[2][0].lower()}"'
+        )
+    half = _OF_TWELVE.search(text)
+    if half and half[2]:
+        return f"hours are 0 to 23: for {half[0]} write {_of_day(half)}"
     found = _ISO.match(text)
     if found:
         return f"a blank stands between date and time, write {found[1]} {found[2].rstrip(':')}"
@@ -66,6 +88,17 @@ def weekday(part: str) -> str:
             if full.startswith(word):
                 return f"; write {full[:3]}"
     near = difflib.get_close_matches(word, (*_FULL_WEEKDAYS, *WEEKDAYS), 1, 0.7)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _of_day(half: re.Match[str]) -> str:
+    """`22:00` for 10pm."""
+    hour = int(half[1]) % 12 + (12 if half[3] in "pP" else 0)
+    return f"{hour:02}:{half[2] or '00'}"
+
+
+def _near_shorthand(word: str, cutoff: float) -> str:
+    near = difflib.get_close_matches(word[:40].lower(), _SHORTHANDS, 1, cutoff)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -129,9 +162,12 @@ def unknown_word(word: str, near_zone: str | None, start: int) -> str:
         return f"{shown} is no time: write {shown}:00 for an hour, *-*-{shown} for a day"
     if word == "*":
         return "a lone * needs a time after it, as in '* 10:00'"
+    half = _OF_TWELVE.fullmatch(word)
+    if half:
+        return f"hours are 0 to 23: for {shown} write {_of_day(half)}"
     if start == 0:
-        near = difflib.get_close_matches(word[:40].lower(), _SHORTHANDS, 1, 0.75)
-        meant = f"; did you mean {near[0]}?" if near else weekday(word)
+        meant = f"; write {_MEANT[word.lower()]}" if word.lower() in _MEANT else ""
+        meant = meant or _near_shorthand(word, 0.75) or weekday(word) or _near_shorthand(word, 0.6)
         return f"expected weekdays, a date, a time or a word such as daily, got {shown}{meant}"
     if near_zone is None or word[:3].capitalize() in WEEKDAYS:
         return (
