@@ -22,7 +22,6 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -51,6 +50,8 @@ from tests.chaos.history import (
     Told,
 )
 from tests.chaos.intervals import Interval, Intervals, intervals, kept_ahead
+from tests.chaos.judgement import Judgement, Violation
+from tests.chaos.touching import HIDES_ENDS, INTERRUPTS, TOUCHES_STARTS, span
 
 SECOND: Final = 1_000_000
 SHARE: Final = 0.85
@@ -59,10 +60,6 @@ LATE_P99_US: Final = 1 * SECOND
 CONVERGED_US: Final = 60 * SECOND
 START_WITHIN_US: Final = 30 * SECOND
 CATCH_UP_US: Final = 3600 * SECOND
-RECOVERY_US: Final = 6 * SECOND
-"""What a program takes from its start until it does its work, on a busy host."""
-CLOCK_PATIENCE_US: Final = 125 * SECOND
-"""How long a worker may wait for a clock that was set back."""
 TAIL_US: Final = 5 * SECOND
 """At the end of the load, in which a retry may have no time left."""
 OVERLAP_US: Final = 300_000
@@ -72,81 +69,8 @@ RAN: Final = frozenset({"ok", "failed", "timed_out", "cancelled"})
 DID_NOT_RUN: Final = frozenset({"skipped", "missed", "lost"})
 DID_NOT_START: Final = "did not start"
 
-TOUCHES_STARTS: Final = frozenset(
-    {
-        FaultKind.BARTOC_KILL,
-        FaultKind.BARTOC_STOP,
-        FaultKind.BARTOC_RESTART,
-        FaultKind.KEEPER_KILL,
-        FaultKind.KEEPER_STOP,
-        FaultKind.BOTH_KILL,
-        FaultKind.CLOCK_STEP,
-        FaultKind.DISK_FULL,
-        FaultKind.HOST_STALL,
-    }
-)
-"""What may keep a worker from starting something. No fault of the link, the server or the store is
-among them: workers fire by themselves."""
-
-HIDES_ENDS: Final = frozenset({FaultKind.DISK_FULL, FaultKind.KEEPER_STOP})
-"""What keeps a worker from knowing that a run has ended."""
-
-INTERRUPTS: Final = TOUCHES_STARTS - {FaultKind.HOST_STALL}
-"""What may cost a run its end."""
-
-
 Lines: TypeAlias = list[Run | Range]
 """What the database says of one planned start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A promise that was broken, and where."""
-
-    invariant: str
-    text: str
-    schedule: str = ""
-    worker: str = ""
-    slot: int = 0
-    run: str = ""
-
-
-@dataclass(slots=True)
-class Judgement:
-    """What the checker found."""
-
-    seed: str
-    occurrences: int = 0
-    ran: int = 0
-    faults: int = 0
-    lost: int = 0
-    twice: int = 0
-    early: int = 0
-    corrupt: int = 0
-    missing: int = 0
-    gaps: int = 0
-    interrupted: int = 0
-    explained: int = 0
-    late_p50_us: int = 0
-    late_p99_us: int = 0
-    converged_us: int | None = None
-    verdicts: Counter[str] = field(default_factory=Counter)
-    violations: list[Violation] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        return not self.violations
-
-    def line(self) -> str:
-        """The one line."""
-        converged = "never" if self.converged_us is None else f"{self.converged_us / 1e6:.0f}s"
-        return (
-            f"seed={self.seed} occurrences={self.occurrences} faults={self.faults}"
-            f" lost={self.lost} twice={self.twice} early={self.early} corrupt={self.corrupt}"
-            f" missing={self.missing} gaps={self.gaps} interrupted={self.interrupted}"
-            f" (explained={self.explained}) late_p99={self.late_p99_us / 1000:.0f}ms"
-            f" converged={converged}"
-        )
 
 
 def check(history: History) -> Judgement:
@@ -826,17 +750,6 @@ def unmatched(
             del free[at]
         else:
             yield mark
-
-
-def span(fault: Fault) -> tuple[int, int]:
-    """From when to when a fault is felt, in the times of those it touches: a clock that was ahead
-    has dated things by itself, and may have to be waited for."""
-    if fault.kind is FaultKind.CLOCK_STEP:
-        ahead, behind = max(fault.shift, 0), max(-fault.shift, 0)
-        return fault.began - behind - SECOND, fault.ended + ahead + CLOCK_PATIENCE_US
-    if fault.kind is FaultKind.HOST_STALL:
-        return fault.began - SECOND, fault.ended + SECOND
-    return fault.began - SECOND, fault.ended + RECOVERY_US
 
 
 def _applied_next(told: Iterable[Told], in_force: Mapping[str, int]) -> Mapping[str, int]:

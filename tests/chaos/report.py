@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from tests.chaos import checker
-from tests.chaos.checker import Judgement, Violation
 from tests.chaos.history import EVERYONE, SERVER, STORE, Claimed, Decided, Ended, Fault, History
+from tests.chaos.judgement import Judgement, Violation
+from tests.chaos.touching import span
 
 SECOND: Final = 1_000_000
 AROUND_US: Final = 5 * SECOND
@@ -82,7 +82,7 @@ def _events(history: History, violation: Violation) -> Iterator[tuple[int, str]]
             for record in journal.told:
                 yield from _told(record, violation)
     for fault in history.faults:
-        begin, end = checker.span(fault)
+        begin, end = span(fault)
         if _touches(fault, violation.worker) and begin <= high and low <= end:
             targets = ", ".join(fault.targets)
             shift = f" by {fault.shift / SECOND:+.0f} s" if fault.shift else ""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos import history as histories
 from tests.chaos import report
-from tests.chaos.checker import Judgement, check, unmatched
+from tests.chaos.checker import check, unmatched
 from tests.chaos.history import (
     Applied,
     Chunk,
@@ -41,6 +41,7 @@ from tests.chaos.invented import (
     clean,
     run_id,
 )
+from tests.chaos.judgement import Judgement
 
 RUN = run_id("vader", 8)
 """A run like any other."""
