@@ -73,7 +73,10 @@ def occurrence_id(
 
 
 def calendar_seed(schedule_uid: bytes, worker_uid: bytes) -> bytes:
-    """What `R` is drawn from (`calendar.md` section 0.2); `worker_uid` empty for `pick = "one"`."""
+    """What `R` is drawn from; `worker_uid` empty for `pick = "one"`.
+
+    The rule is in docs/reference/calendar.md, "R".
+    """
     return netstrings(schedule_uid, worker_uid)
 
 

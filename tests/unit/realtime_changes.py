@@ -1,7 +1,7 @@
 """One clock change of one zone, held against what `zoneinfo` says minute by minute.
 
 For the tests and for the fuzzer: which calendars and which bases are telling beside a change, and
-whether the engine answers as the rules of `calendar.md` sections 0.5 and 3 have it.
+whether the engine answers as the rules in docs/reference/calendar.md have it.
 """
 
 from __future__ import annotations

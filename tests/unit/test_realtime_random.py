@@ -22,7 +22,7 @@ BASE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def draw(seed: bytes, text: str, field: str, n: int) -> int:
-    """The rule of the specification, spelled out: calendar.md section 0.2."""
+    """The rule of the specification, spelled out: docs/reference/calendar.md, "R"."""
     hashed = b""
     for part in (seed, text.encode(), field.encode()):
         hashed += str(len(part)).encode() + b":" + part + b","

@@ -48,7 +48,7 @@ class Realtime:
 
     @classmethod
     def parse(cls, text: str) -> Realtime:
-        """Read an expression of the grammar in `calendar.md`: systemd's OnCalendar= and `R`.
+        """Read an expression: systemd's OnCalendar= and `R` (docs/reference/calendar.md).
 
         Raises CalendarError, which marks the fault, says what is valid there, and suggests.
         """
@@ -87,7 +87,7 @@ class Realtime:
         """The calendar with every `R` drawn from `seed`; one without `R` is returned itself.
 
         A field's draw depends on the seed, the normalised text and the field's name alone, and
-        never changes between releases (`calendar.md` section 0.2).
+        never changes between releases (docs/reference/calendar.md, "R").
         """
         if not self.has_random:
             return self
@@ -113,7 +113,7 @@ class Realtime:
         the gap. `dst_repeat` says what becomes of readings that exist twice: `once` is systemd's
         rule (the first pass, but the second for an `instant` inside the second), `auto` elapses
         in both passes where the hour is `*`, a range or a repetition, else in the first alone
-        (`calendar.md` section 0.5).
+        (docs/reference/calendar.md).
 
         Raises ValueError while `R` is not bound or for another policy; CalendarError for a zone
         that does not exist.

@@ -1,9 +1,9 @@
 """Which instant is meant by a wall clock reading, where clocks are put forward or back?
 
-The engine's own rule is the one systemd was measured to follow (`calendar.md` section 3): search
+The engine's own rule is the one systemd was measured to follow (docs/reference/calendar.md): search
 over the wall clock; a reading that does not exist is passed over; one that exists twice elapses
 in its first pass, except that a base already inside the second pass stays in it. Beside it stand
-the two policies of section 0.5, under which what elapses does not depend on the base.
+the two policies of schedules, under which what elapses does not depend on the base.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is drawn where a schedule leaves a time to chance? A number from a seed, always the same.
 
-How it is drawn never changes between releases (`calendar.md` section 0.2).
+How it is drawn never changes between releases (docs/reference/calendar.md, "R").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What does a calendar expression say? Text to fields and back, and what is wrong where it is not.
 
 The grammar is that of systemd's OnCalendar= (systemd.time(7)), with `R` and the date spelling of
-barto 1.x added; `calendar.md` has it as EBNF. Everything here is linear in the text's length.
+barto 1.x added; docs/reference/calendar.md has it. Everything here is linear in the text's length.
 """
 
 from __future__ import annotations
