@@ -341,8 +341,10 @@ class _Check:
 
     def _not_run_is_explained(self, line: Range, slot: int, definition: Definition) -> None:
         where = {"schedule": line.schedule, "worker": line.worker, "slot": slot}
+        # What waits for the run before it may be paused while it does.
+        waits = definition.longest_ms * 1000 * 4 if definition.overlap == "queue" else 0
         paused = any(
-            hold.schedule == line.schedule and hold.began <= slot + SECOND
+            hold.schedule == line.schedule and hold.began <= slot + waits + SECOND
             for hold in self.history.holds
         )
         if line.verdict == "skipped" and "paused" in line.reason:
@@ -460,8 +462,10 @@ class _Check:
     def never_early(self) -> None:
         follow_ups = {run.run for run in self.history.runs if run.kind == "follow"}
         for mark in self.history.marks:
-            if mark.what != "B" or mark.run in follow_ups:
-                continue  # what follows is due when its parent has ended, whose slot it has
+            if mark.what != "B" or mark.attempt > 1 or mark.run in follow_ups:
+                # What follows is due when its parent has ended, whose slot it has; a retry is due
+                # by its delay, also where the clock was set back meanwhile.
+                continue
             if mark.at + self._shift(mark.worker, mark.at) < mark.slot:
                 self.found.early += 1
                 early = (mark.slot - mark.at) / 1000
