@@ -42,7 +42,7 @@ from bartoc.events import (
 )
 from bartoc.journal import Journal, Transaction, merged
 from bartoc.pressure import Pressure
-from bartoc.runner import Flow, Runner, RunnerLost
+from bartoc.runner import Flow, OutputRead, Runner, RunnerLost
 from bartoc.starting import Host
 from bartoc.worker import Worker
 from libbarto.clock import Clock
@@ -63,6 +63,8 @@ GAPS_MAX: Final = 16
 Said: TypeAlias = NewSet | Contact | Offered | Asked | Cancelled
 """What the server says."""
 RELIEVE_S: Final = 1.0
+OUTPUT_AHEAD: Final = 2 * 1024 * 1024
+"""Bytes of output that are read from the runner ahead of what the journal has."""
 TOLD: Final = {
     Flow.WAIT: "there is no room for output: it waits, and after a minute it is dropped",
     Flow.DROP: "there is still no room for output: it is dropped, and counted",
@@ -110,6 +112,8 @@ class Agent:
         self._pressure = pressure or Pressure()
         self._flow = Flow.GO
         self._relieved_at = 0.0
+        self._output_ahead = 0
+        self._output_taken = asyncio.Event()
 
     # -- asked by others --------------------------------------------------------------------------
 
@@ -195,6 +199,7 @@ class Agent:
         for event in self._events.take():
             if isinstance(event, Said | Stop):
                 self._kept.append(event)
+        self._took_output(self._output_ahead)
         pump = asyncio.create_task(self._pump(), name="runner events")
         try:
             due = worker.next_due(self._now())
@@ -263,10 +268,23 @@ class Agent:
             self._greetings += 1
             await self._events.put(Opened(known))
             async for event in self.runner.events():
+                if isinstance(event, OutputRead):
+                    await self._output_has_room()
+                    self._output_ahead += _size(event)
                 await self._events.put(event)
             log.warning("the connection to the keeper was lost; opening it again")
             await self._events.put(RunnerGone())
             await self.clock.sleep(0.1)
+
+    async def _output_has_room(self) -> None:
+        """Wait while much output was read and is not in the journal: it is held in memory."""
+        while self._output_ahead >= OUTPUT_AHEAD:
+            self._output_taken.clear()
+            await self._output_taken.wait()
+
+    def _took_output(self, size: int) -> None:
+        self._output_ahead -= size
+        self._output_taken.set()
 
     async def _handle(self, worker: Worker, batch: Sequence[WorkerInput]) -> None:
         commits: list[Commit] = []
@@ -286,6 +304,7 @@ class Agent:
                 self._greeted += 1
                 self.ready.set()
         await self._commit(worker, commits)
+        self._took_output(sum(_size(event) for event in batch if isinstance(event, OutputRead)))
         self._unsettled = list(worker.unsettled)
         self._fine_at = self.clock.now()
 
@@ -345,3 +364,8 @@ class Agent:
         # stands still while the host sleeps.
         monotonic = asyncio.get_running_loop().time()
         return Now(self.clock.now(), self.clock.boottime(), self._offset_us(), monotonic)
+
+
+def _size(event: OutputRead) -> int:
+    """Bytes that an event holds in memory."""
+    return sum(len(frame.data) for frame in event.frames)
