@@ -122,6 +122,7 @@ ROOMS: dict[str, Room] = {
     "bartoc.state": Room.SHELL,
     "bartoc.witness": Room.SHELL,
     "bartoc.journal": Room.SHELL,
+    "bartoc.journal_memory": Room.SHELL,
     "bartoc.journal_sqlite": Room.SHELL,
     "bartoc.journal_tables": Room.SHELL,
     "bartoc.keeper_runner": Room.SHELL,

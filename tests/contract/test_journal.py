@@ -18,7 +18,6 @@ from bartoc.journal import (
     Held,
     HeldChunk,
     Journal,
-    MemoryJournal,
     Moved,
     Room,
     StoredSet,
@@ -26,6 +25,7 @@ from bartoc.journal import (
     WaitingStart,
     merged,
 )
+from bartoc.journal_memory import MemoryJournal
 from bartoc.journal_sqlite import SqliteJournal
 from libbarto.errors import JournalError
 from libbarto.identity import NO_TAG, next_tag

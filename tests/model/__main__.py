@@ -13,19 +13,21 @@ import time
 
 from tests.model import mutants
 
-EACH = 20_000
-"""Occurrences of one simulation; then a new one begins, with the next seed."""
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.model")
     parser.add_argument("--occurrences", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--each", type=int, default=20_000, help="of one simulation; then comes the next seed"
+    )
     parser.add_argument("--mutant", choices=mutants.MUTANTS, help="take a rule out of barto")
     parser.add_argument("--trace", action="store_true", help="print each deed")
     given = parser.parse_args()
+    often: tuple[str, ...] = ()
     if given.mutant is not None:
         mutants.install(given.mutant)
+        often = mutants.MUTANTS[given.mutant].often
     # Imported now: a mutant has to be there before the modules that it changes.
     from tests.model.play import play
 
@@ -34,8 +36,9 @@ def main() -> int:
     while total < given.occurrences:
         count, wrong = play(
             seed,
-            min(EACH, given.occurrences - total),
+            min(given.each, given.occurrences - total),
             print if given.trace else lambda _: None,
+            often,
         )
         total += count
         print(

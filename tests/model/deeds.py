@@ -70,6 +70,14 @@ async def stall(model: Simulation) -> None:
     model.host().link.stall()
 
 
+async def stall_for_a_while(model: Simulation) -> None:
+    """A link says nothing for some seconds, so few that nobody gives it up; then all arrives."""
+    host = model.host()
+    host.link.stall()
+    await model.pass_time(model.rng.uniform(1.0, 14.0))
+    host.link.restore()
+
+
 async def restore_links(model: Simulation) -> None:
     """Every link works again."""
     for host in model.hosts:
@@ -160,6 +168,7 @@ DEEDS: Final[dict[Deed, float]] = {
     reboot: 1,
     cut: 2,
     stall: 2,
+    stall_for_a_while: 2,
     restore_links: 4,
     slow_link: 2,
     restart_server: 2,

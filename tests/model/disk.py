@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bartoc.journal import MemoryJournal, Spooled, Transaction
+from bartoc.journal import Spooled, Transaction
+from bartoc.journal_memory import MemoryJournal
+from bartoc.starting import RUN_SPEC
 from libbarto.errors import JournalError
+from libbarto.identity import Kind
 from libbarto.message.v2.record import (
     STATE_RECORD,
     Claimed,
@@ -62,6 +65,10 @@ class ModelJournal(MemoryJournal):
     def claimed(self, run_id: bytes, attempt: int) -> bool:
         """Is this claim committed?"""
         return (run_id, attempt) in self._claims
+
+    def kind(self, run_id: bytes, attempt: int) -> Kind:
+        """Why a claimed occurrence came to be."""
+        return Kind(RUN_SPEC.decode(self._claims[run_id, attempt].spec).kind)
 
     def all_claimed(self) -> frozenset[tuple[bytes, int]]:
         """Every claim that is committed."""

@@ -24,6 +24,8 @@ class Mutant:
     patches: tuple[tuple[str, str, str], ...]
     """Module, the text as it is, the text instead."""
     invariant: str
+    often: tuple[str, ...] = ()
+    """The deeds that the missing rule is there for: they come ten times as often."""
 
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -53,12 +55,13 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "spool-forgets": Mutant(
         (
             (
-                "bartoc.journal",
+                "bartoc.journal_memory",
                 "spool.records[0][0].seq <= spool.acknowledged",
                 "spool.records[0][0].seq <= spool.last",
             ),
         ),
         "forgotten",
+        ("prune", "database_away"),
     ),
     "fork-accepted": Mutant(
         (
@@ -75,9 +78,28 @@ MUTANTS: Final[dict[str, Mutant]] = {
             ),
         ),
         "fork",
+        ("roll_back",),
+    ),
+    "cursor-outside": Mutant(
+        (
+            (
+                "bartoc.agent",
+                "            claims = await self.journal.commit(",
+                "            for one in commits:\n"
+                "                alone = type(one.transaction)(cursors=one.transaction.cursors)\n"
+                "                await self.journal.commit(alone)\n"
+                "            claims = await self.journal.commit(",
+            ),
+        ),
+        "tile",
     ),
     "reassigned-because-time-passed": Mutant(
         (
+            (
+                "bartos.dispatcher",
+                "                away = offer.worker_uid not in self._workers\n",
+                "                away = now.wall - offer.at > 10_000_000\n",
+            ),
             (
                 "bartos.dispatcher",
                 "                    self._reassign_if_silent(start, offer, draft)\n",
@@ -85,6 +107,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
             ),
         ),
         "one",
+        ("stall_for_a_while",),
     ),
 }
 

@@ -96,7 +96,7 @@ def test_a_seed_gives_the_same_history_again() -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_missing_rule_is_noticed(name: str) -> None:
-    command = ["-m", "tests.model", "--occurrences", "20000", "--mutant", name]
+    command = ["-m", "tests.model", "--occurrences", "20000", "--each", "800", "--mutant", name]
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, cwd=ROOT, check=False
     )

@@ -13,6 +13,7 @@ from bartoc.runner import (
     StepEnded,
 )
 from bartoc.runner import _Attempt as Attempt
+from libbarto.identity import Kind
 from libbarto.testing import FakeClock
 from tests.model.broken import Findings
 from tests.model.disk import ModelJournal
@@ -47,7 +48,7 @@ class Witness:
     hosts: dict[bytes, str] = field(default_factory=dict)
     count: int = 0
 
-    def start(self, start: Start, *, exempt: bool) -> None:
+    def start(self, start: Start, *, kind: Kind, exempt: bool) -> None:
         """An attempt starts; `exempt` where the host's disk was rolled back beyond its slot."""
         self.count += 1
         key = start.run_id, start.attempt
@@ -74,10 +75,10 @@ class Witness:
             "one",
             f"{start.schedule} ran on {other} and on {start.host}",
         )
-        # The slot of a follow-up is its parent's, and a retry had its first attempt, which have
-        # begun: where the clock was put back since then, it may lie ahead.
+        # A follow-up's slot is its parent's, and a retry had its first attempt: where the clock was
+        # put back since they began, it may lie ahead. That of an order is by the server's clock.
         self.findings.check(
-            start.at >= start.slot or start.attempt > 1 or follows,
+            start.at >= start.slot or start.attempt > 1 or kind is not Kind.CALENDAR,
             "early",
             f"{start.schedule} on {start.host} began {start.slot - start.at} us before its slot",
         )
@@ -119,11 +120,10 @@ class WitnessRunner(ScriptedRunner):
         env = order.env
         slot = datetime.fromisoformat(env["BARTO_SLOT"])
         instant = round(slot.timestamp() * 1_000_000)
-        self._witness.findings.check(
-            self.journal.claimed(order.run_id, order.attempt),
-            "claimed",
-            f"{env['BARTO_SCHEDULE']} on {self.host}",
-        )
+        claimed = self.journal.claimed(order.run_id, order.attempt)
+        self._witness.findings.check(claimed, "claimed", f"{env['BARTO_SCHEDULE']} on {self.host}")
+        if not claimed:
+            return
         start = Start(
             self.host,
             order.run_id,
@@ -134,7 +134,7 @@ class WitnessRunner(ScriptedRunner):
         )
         key = order.run_id, order.attempt
         exempt = self._remembered is not None and key not in self._remembered
-        self._witness.start(start, exempt=exempt)
+        self._witness.start(start, kind=self.journal.kind(*key), exempt=exempt)
 
     def _tell(self, attempt: Attempt, event: Event) -> None:
         start = self._witness.starts.get(attempt.key)

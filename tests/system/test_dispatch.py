@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bartoc.journal import MemoryJournal
+from bartoc.journal_memory import MemoryJournal
 from bartos.dispatch_events import RunAsked, Wanted
 from bartos.dispatching import FileWitness, cancel_request
 from bartos.store.memory import MemoryStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bartoc.journal import MemoryJournal
+from bartoc.journal_memory import MemoryJournal
 from bartos.audit import Asked, AuditPage
 from bartos.ledger import JOURNAL_LOST, Fault
 from bartos.store.port import RunFilter

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from bartoc.agent import Agent
 from bartoc.connection import Connection, Identity
-from bartoc.journal import MemoryJournal
+from bartoc.journal_memory import MemoryJournal
 from bartoc.runner import ScriptedRunner
 from bartoc.worker import Host
 from bartos.dispatching import Witness

@@ -28,7 +28,7 @@ from bartoc.events import (
     Tick,
     WorkerInput,
 )
-from bartoc.journal import MemoryJournal
+from bartoc.journal_memory import MemoryJournal
 from bartoc.runner import AttemptEnded, Known, NotStarted, RunState, StepEnded, StepStarted
 from bartoc.starting import Host
 from bartoc.worker import Worker
