@@ -327,3 +327,67 @@ def test_streams_that_take_turns_byte_by_byte_make_chunks_that_fit_a_record() ->
     rows = outputs(chunker.finish(1))
     assert sum(len(row.data) for row in rows) == 33_000
     assert max(len(unpack(row.segments)) for row in rows) <= SEGMENTS_MAX
+
+
+def test_a_gap_goes_on_after_a_restart_that_comes_within_it() -> None:
+    gone = Frame(0, 1, 0, b"", 100, 10)
+    chunker = Chunker(RUN, 1, 10_000)
+    chunker.feed(100, [gone], 0.0)
+    assert chunker.next_due() == 0.05
+    sealed = chunker.seal(0.05)
+    assert sealed
+    assert sealed.records == []
+    again = Chunker(RUN, 1, 10_000, chunker.progress(), (), chunker.gaps())
+    again.feed(200, [Frame(0, 1, 1, b"", 50, 5), Frame(0, 2, 2, b"rest\n")], 1.0)
+    cut, row = [
+        OUTPUT_RECORD.decode(item) for item in again.finish(3).records if isinstance(item, bytes)
+    ]
+    assert isinstance(cut, Cut) and isinstance(row, Output)
+    assert (cut.from_offset, cut.to_offset, cut.lines, cut.chunk_no) == (0, 150, 15, 0)
+    assert (row.offset, row.first_line, row.chunk_no) == (150, 15, 1)
+
+
+def test_of_a_frame_that_was_sealed_in_part_only_the_rest_is_read_again() -> None:
+    frames = [Frame(0, 1, 0, b"x" * CHUNK_BYTES + b"rest\n")]
+    chunker = Chunker(RUN, 1, 10 * CHUNK_BYTES)
+    chunker.feed(9, frames, 0.0)
+    chunker.seal(0.0)
+    again = Chunker(RUN, 1, 10 * CHUNK_BYTES, chunker.progress())
+    again.feed(9, frames, 1.0)
+    (row,) = outputs(again.finish(3))
+    assert (row.offset, row.data) == (CHUNK_BYTES, b"rest\n")
+    assert chunker.cut_bytes == again.cut_bytes == 0
+
+
+def test_what_is_sealed_counts_records_that_are_still_held() -> None:
+    chunker = Chunker(RUN, 1, 100)
+    chunker.feed(9, [Frame(0, 1, number, b"y" * 60) for number in range(9)], 0.0)
+    sealed = chunker.finish(3)
+    moved = [item for item in sealed.records if isinstance(item, Moved)]
+    assert sealed.count == len(sealed.records) - 1 + moved[0].count
+
+
+def test_of_a_frame_that_is_lost_only_what_was_not_sealed_before_is_missing() -> None:
+    chunker = Chunker(RUN, 1, 10 * CHUNK_BYTES)
+    chunker.feed(9, [Frame(0, 1, 0, b"x" * CHUNK_BYTES + b"rest\n")], 0.0)
+    assert len(outputs(chunker.seal(0.0))) == 1
+    again = Chunker(RUN, 1, 10 * CHUNK_BYTES, chunker.progress(), (), chunker.gaps())
+    again.feed(9, [Frame(0, 1, 0, b"", CHUNK_BYTES + 5, 1)], 1.0)
+    (item,) = again.finish(3).records
+    assert isinstance(item, bytes)
+    cut = OUTPUT_RECORD.decode(item)
+    assert isinstance(cut, Cut)
+    assert (cut.from_offset, cut.to_offset, cut.lines) == (CHUNK_BYTES, CHUNK_BYTES + 5, 1)
+
+
+def test_a_head_that_ends_within_a_gap_ends_there() -> None:
+    chunker = Chunker(RUN, 1, 100)
+    frames = [Frame(0, 1, 0, b"12345"), Frame(0, 1, 1, b"", 20, 0), Frame(0, 1, 2, b"y" * 200)]
+    chunker.feed(9, frames, 0.0)
+    ledger = Ledger()
+    sealed = chunker.finish(3)
+    ledger.take(sealed)
+    assert ledger.cut is not None
+    assert (ledger.cut.from_offset, ledger.cut.to_offset) == (25, 135)
+    assert chunker.cut_bytes == 110
+    assert ledger.data() == b"12345" + b"y" * 90
