@@ -25,8 +25,8 @@ SLOW_S = 10.0 + MEGABYTES / 20
 MEGABIT = Flow(rate=125_000.0)
 MORE_MIB = 64
 WORKERS = ("kept", "cut")
-LINE = b"%07d is a line of the flood, and there are many\n"
-COUNTED = "%07.0f is a line of the flood, and there are many"
+LINE = b"%09d is a line of the flood, and there are many\n"
+COUNTED = "%09.0f is a line of the flood, and there are many"
 LINES = SIZE // len(LINE % 1)
 FLOOD = f"seq -f '{COUNTED}' 1 {LINES}"
 
