@@ -63,8 +63,9 @@ GAPS_MAX: Final = 16
 Said: TypeAlias = NewSet | Contact | Offered | Asked | Cancelled
 """What the server says."""
 RELIEVE_S: Final = 1.0
-OUTPUT_AHEAD: Final = 2 * 1024 * 1024
-"""Bytes of output that are read from the runner ahead of what the journal has."""
+OUTPUT_AHEAD: Final = 512 * 1024
+"""Bytes of output that are read from the runner ahead of what the journal has: so much may stand
+before another run's end."""
 TOLD: Final = {
     Flow.WAIT: "there is no room for output: it waits, and after a minute it is dropped",
     Flow.DROP: "there is still no room for output: it is dropped, and counted",
