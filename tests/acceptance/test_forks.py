@@ -147,3 +147,25 @@ def test_a_dump_of_mariadb_is_filled_again(tmp_path: Path) -> None:
                 database.sql(dump.read_text(errors="surrogateescape"))
 
             goes_back(fleet, save, restore)
+
+
+def test_a_journal_that_was_damaged_costs_an_alarm_and_nothing_twice(fleet: Fleet) -> None:
+    witness = fleet.directory / "witness"
+    fleet.schedules("tick", schedule("tick", "*", "*:*:*", [f"echo $BARTO_SLOT >>{witness}"]))
+    fleet.until(lambda: len(fleet.runs("tick")) > 3, "it runs")
+    vader = fleet.workers["vader"]
+    vader.kill()
+    log = vader.state / "journal.db-wal"  # most of it is there still
+    with log.open("r+b") as file:
+        file.truncate(log.stat().st_size // 2)
+    fleet.start_workers("vader")
+    fleet.until(lambda: events(fleet, "journal_salvaged"), "the history says so")
+    now = time.time()
+    fleet.until(lambda: [run for run in fleet.runs("tick") if _slot(run) > now + 2], "it goes on")
+    assert "the journal was set aside" in vader.log
+    assert len(list(vader.state.glob("journal.db.damaged-*Z"))) == 1
+    assert not alarm(fleet), "it is no fork"
+    slots = [run["slot"] for run in fleet.runs("tick")]
+    begun = witness.read_text().split()
+    assert len(slots) == len(set(slots))
+    assert len(begun) == len(set(begun))
