@@ -362,6 +362,7 @@ async def test_the_description_names_every_path() -> None:
         "/api/v1/ranges",
         "/api/v1/workers",
         "/api/v1/workers/{name}/reset",
+        "/api/v1/names/{kind}",
         "/api/v1/schedules",
         "/api/v1/schedules/{name}/cancel",
         "/api/v1/schedules/{name}/pause",
