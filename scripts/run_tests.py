@@ -18,6 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+IN_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
+# A file's tests stay together and in order, as those that share a server need; the files come in
+# their own order, so that the slow ones, which stand first, do not come last.
+
 NO_TESTS_COLLECTED = 5  # pytest's exit code for it
 
 
@@ -85,7 +89,7 @@ def run(arguments: list[str], nothing_may_be_skipped: bool) -> int:
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.xml"
         for name, selection in (
-            ("together", ["-n", "2", "--dist", "worksteal", "-m", "not alone"]),
+            ("together", ["-n", "2", *IN_FILES, "-m", "not alone"]),
             ("alone", ["-m", "alone", "-p", "no:xdist"]),
         ):
             code = pytest(report, *selection, *arguments)

@@ -98,12 +98,12 @@ MUTANTS: Final[dict[str, Mutant]] = {
             (
                 "bartos.dispatcher",
                 "                away = offer.worker_uid not in self._workers\n",
-                "                away = now.wall - offer.at > 10_000_000\n",
+                "                away = now.wall - offer.at > 3_000_000\n",
             ),
             (
                 "bartos.dispatcher",
                 "                    self._reassign_if_silent(start, offer, draft)\n",
-                "                    start.phase = _Phase.OPEN\n",
+                "                    self._now_is(start, _Phase.OPEN)\n",
             ),
         ),
         "one",
