@@ -306,6 +306,7 @@ class Bartos:
             config_file=configuration.loaded.described,
             retention=self._retention(),
             config_error=self.reloader.error,
+            begun=self.reloader.begun,
         )
 
 

@@ -127,7 +127,8 @@ def _serve(given: Given) -> None:
         except InvalidConfig as error:
             fault = error
             main = main_file(given.config)
-            configuration = Configuration(loaded, (), (main, *schedule_files(main)))
+            files = (main, *schedule_files(main))
+            configuration = Configuration(loaded, (), files, usable=False)
         identity = identity_of(configuration.settings, initialised)
 
         async def serve() -> None:

@@ -209,6 +209,8 @@ class Configuration:
     definitions: tuple[Definition, ...]
     files: tuple[Path, ...]
     """Every file that was read, bartos.toml first; watched for changes."""
+    usable: bool = True
+    """Whether the schedules could be read; if not, there are none here."""
 
     @property
     def settings(self) -> Settings:

@@ -47,6 +47,8 @@ class Reloader:
     ) -> None:
         self.configuration = configuration
         self.error = ""
+        self.begun = False
+        """Whether the files have been looked at for the first time."""
         self._read = read
         self._main = main_file
         self._confirmation = confirmation
@@ -65,6 +67,7 @@ class Reloader:
         """Watch the files until cancelled; what they say when it begins counts at once."""
         seen = self._stamp()
         await self._reload(first=True)
+        self.begun = True
         changed_at: float | None = None
         while True:
             try:
@@ -101,7 +104,8 @@ class Reloader:
             await self._apply(first=first)
             self._waiting = False
         except ConfigError as error:
-            if first and not self._planner.definitions:
+            read_before = self.configuration is not None and self.configuration.usable
+            if first and not (read_before or self._planner.definitions):
                 raise  # there is no last good one
             self.error = str(error)
             log.error(

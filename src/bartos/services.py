@@ -91,7 +91,8 @@ class Facts:
 
     `api_key` is None where there is none: then nobody gets in over the network. `store` and
     `config_file` are for people and carry no credentials. `config_error` says why the newest
-    configuration is not the one in force, and is empty where it is.
+    configuration is not the one in force, and is empty where it is. `begun` is False until the
+    files have been looked at for the first time.
     """
 
     api_key: str | None
@@ -99,6 +100,7 @@ class Facts:
     config_file: str
     retention: Retention = field(default_factory=Retention)
     config_error: str = ""
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,8 @@ def test_nothing_is_left_when_all_have_stopped(fleet: Fleet) -> None:
 def test_no_slot_is_skipped_for_a_run_that_ended_while_bartoc_was_held_up(fleet: Fleet) -> None:
     """Its timers ring first when it goes on; what the keeper told meanwhile counts before that."""
     leia = fleet.workers["leia"]
+    if not fleet.server.is_running():
+        fleet.start_server()
     if not leia.is_running():
         fleet.start_workers("leia")
     hold = fleet.directory / "hold"

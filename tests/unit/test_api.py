@@ -309,6 +309,14 @@ async def test_a_configuration_that_is_not_in_force_is_told() -> None:
     assert not re.search("bartos.toml|no such key", str(told)), "it is open to all"
 
 
+async def test_a_server_that_has_yet_to_read_its_configuration_is_not_ready() -> None:
+    barto = Barto()
+    barto.facts = Facts(KEY, "store", "file", begun=False)
+    answer = await request(served(barto), "/readyz")
+    assert (answer.status, answer.json()["ready"]) == (503, False)
+    assert answer.json()["configuration"] == "it has not been read yet"
+
+
 async def test_a_store_that_is_away_is_a_503_and_not_half_an_answer() -> None:
     barto = Barto()
     await barto.run("web1", "backup", printed=[(OUT, b"x")])

@@ -24,7 +24,8 @@ async def healthz() -> models.Health:
 
 @router.get("/readyz", responses={503: {"model": models.Readiness}})
 async def readyz(given: Given, response: Response) -> models.Readiness:
-    """Whether the store can be reached (503 if not), and which configuration is in force.
+    """Whether the store can be reached and the configuration has been looked at since the start
+    (503 if not), and which configuration is in force.
 
     A configuration that cannot be used leaves the last good one in force: the server is ready,
     and its log says what is wrong with the new one. Open to all, so it speaks in fixed words, and
@@ -36,13 +37,18 @@ async def readyz(given: Given, response: Response) -> models.Readiness:
             await given.store.ping()
     except (StoreUnavailable, TimeoutError):
         store = "it cannot be reached"
-    if store != "ok":
+    facts = given.facts()
+    ready = store == "ok" and facts.begun
+    if not ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    configuration = "ok" if facts.begun else "it has not been read yet"
+    if facts.config_error:
+        configuration = "the last good one is in force"
     outlook = given.watch.last
     return models.Readiness(
-        ready=store == "ok",
+        ready=ready,
         store=store,
-        configuration="the last good one is in force" if given.facts().config_error else "ok",
+        configuration=configuration,
         late=outlook.count("late"),
         unknown=outlook.count("unknown"),
         stuck=len(outlook.stuck),
