@@ -67,8 +67,8 @@ HOSTILE = [
     "SELECT * FROM alembic.alembic_version",
 ]
 ENDLESS = {
-    "sqlite": "SELECT instr(hex(zeroblob(300000)), hex(zeroblob(150000)) || '1')",
-    "mariadb": "SELECT LOCATE(CONCAT(REPEAT('a', 60000), 'b'), REPEAT('a', 130000))",
+    "sqlite": "SELECT instr(hex(zeroblob(450000)), hex(zeroblob(225000)) || '1')",
+    "mariadb": "SELECT LOCATE(CONCAT(REPEAT('a', 80000), 'b'), REPEAT('a', 180000))",
 }
 """Seconds within one call of a function, where neither database looks whether it is to stop."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bartoc.journal import Spooled, Transaction
+from bartoc.journal import LaneFacts, Spooled, Transaction
 from bartoc.journal_memory import MemoryJournal
 from bartoc.starting import RUN_SPEC
 from libbarto.errors import JournalError
@@ -73,6 +73,10 @@ class ModelJournal(MemoryJournal):
     def all_claimed(self) -> frozenset[tuple[bytes, int]]:
         """Every claim that is committed."""
         return frozenset(self._claims)
+
+    def lanes(self) -> dict[Lane, LaneFacts]:
+        """What the spool holds."""
+        return {lane: held.facts() for lane, held in self._lanes.items()}
 
     def delivered(self) -> bool:
         """Is everything acknowledged?"""

@@ -55,6 +55,14 @@ class ModelHost(WorkerHost):
             self.down = True
             await super().crash()
 
+    def state(self) -> str:
+        """What its bartoc does, for whoever looks for a cause."""
+        ends = [f"{task.get_name()} ended: {task}" for task in self.tasks if task.done()]
+        connection = self.connection
+        said = "" if connection is None else connection._said
+        lanes = {lane.name: facts for lane, facts in self.disk.lanes().items()}
+        return f"down={self.down} {ends} said={said!r} epoch={self.disk.epoch} {lanes}"
+
     def start(self) -> None:
         """bartoc comes up, unless it is up."""
         if self.down or not self.tasks:
@@ -242,16 +250,17 @@ class Simulation:
 
     async def _converged(self) -> bool:
         """Wait, between two seconds each time, until all that was spooled is acknowledged."""
-        behind: list[str] = []
+        behind: list[ModelHost] = []
         for _ in range(CONVERGE_S):
             now = self.world.clock.now()
             await self.pass_time((900_000 - now) % 1_000_000 / 1e6)
             await settled()
-            behind = [host.name for host in self.hosts if not host.disk.delivered()]
+            behind = [host for host in self.hosts if not host.disk.delivered()]
             if not behind:
                 return True
             await self.pass_time(0.5)
-        self.findings.found("converged", f"these have not delivered: {', '.join(behind)}")
+        for host in behind:
+            self.findings.found("converged", f"{host.name} has not delivered: {host.state()}")
         return False
 
     def _compare(self) -> None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from bartoc.runner import (
     AttemptEnded,
     Event,
+    Known,
+    RunnerLost,
     ScriptedRunner,
     SpawnOrder,
     StepEnded,
@@ -101,6 +103,7 @@ class WitnessRunner(ScriptedRunner):
         super().__init__(clock)
         self.host = host
         self.journal = journal
+        self._greetings = 0
         self._remembered: frozenset[tuple[bytes, int]] | None = None
         self._time = clock
         self._witness = witness
@@ -111,8 +114,15 @@ class WitnessRunner(ScriptedRunner):
         self.journal = journal
         self._remembered = journal.all_claimed()
 
+    async def open(self) -> tuple[Known, ...]:
+        self._greetings += 1
+        return await super().open()
+
     async def spawn(self, order: SpawnOrder) -> None:
+        greeted = self._greetings
         await self._luck.pause()
+        if greeted != self._greetings:
+            raise RunnerLost("it was on its way over a connection that is gone")
         before = len(self.started)
         await super().spawn(order)
         if len(self.started) == before:
