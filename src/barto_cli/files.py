@@ -4,28 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
 
 from libbarto.errors import UserError
-
-MORE: Final = "schedules.d"
-
-
-def beside(main: Path) -> list[Path]:
-    """The files of schedules.d, which are read with bartos.toml in order of name."""
-    directory = main.absolute().parent / MORE
-    if not directory.is_dir():
-        return []
-    files = [path for path in directory.iterdir() if path.suffix == ".toml" and path.is_file()]
-    return sorted(path for path in files if not path.name.startswith("."))
-
-
-def shown_path(path: Path) -> str:
-    """A path as messages name it: from the current directory if it lies below it."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
+from libbarto.places import shown_path
 
 
 def read_file(path: Path) -> str:

@@ -98,10 +98,11 @@ def run(
 
 def _serve(given: Given) -> None:
     from bartos.app import Bartos, StateLock, identity_of
-    from bartos.config import Configuration, load_all, load_settings, main_file, schedule_files
+    from bartos.config import Configuration, load_all, load_settings, main_file
     from bartos.init import Paths, ensure_initialised
     from libbarto.clock import SystemClock
     from libbarto.config import start_logging
+    from libbarto.places import schedule_files
     from libbarto.settings import InvalidConfig
 
     def read() -> Configuration:
@@ -344,11 +345,10 @@ def _show_draft(given: Given, main: Path, draft: Draft) -> tuple[bool, int]:
     from datetime import datetime
 
     from bartos.api.plan import answer
-    from bartos.config import schedule_files
     from bartos.editing import ask_server
     from libbarto.clock import SystemClock
-    from libbarto.config import read_text, shown_path
-    from libbarto.places import SOCKET
+    from libbarto.config import read_text
+    from libbarto.places import SOCKET, schedule_files, shown_path
     from libbarto.planned import Look, plan_lines
 
     texts = [(shown_path(it), read_text(it) or "") for it in (main, *schedule_files(main))]

@@ -33,10 +33,8 @@ from libbarto.config import (
     parse_url,
     read_text,
     secret,
-    shown_path,
 )
-from libbarto.errors import ConfigError
-from libbarto.places import DEFAULT_PORT, places
+from libbarto.places import DEFAULT_PORT, SCHEDULES_D, places, schedule_files, shown_path
 from libbarto.settings import (
     Duration,
     Fault,
@@ -359,21 +357,6 @@ def main_file(path: Path | None, environment: Mapping[str, str] | None = None) -
     return places(PROGRAM, os.environ if environment is None else environment).files[0]
 
 
-def schedule_files(main: Path) -> list[Path]:
-    """The files of schedules.d beside bartos.toml, in order of name. Raises `ConfigError`."""
-    directory = main.parent / "schedules.d"
-    try:
-        return sorted(
-            path
-            for path in directory.iterdir()
-            if path.suffix == ".toml" and not path.name.startswith(".") and path.is_file()
-        )
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise ConfigError(f"{shown_path(directory)}: cannot be read: {error.strerror}") from error
-
-
 def read_documents(paths: Sequence[Path]) -> tuple[list[toml_lines.Document], list[Fault]]:
     """Read files as TOML; those that are none are faults. Raises `ConfigError`.
 
@@ -412,7 +395,7 @@ def check_files(
     """
     main, more = path, list(files)
     if main is None:
-        main = next((file for file in files if file.absolute().parent.name != "schedules.d"), None)
+        main = next((file for file in files if file.absolute().parent.name != SCHEDULES_D), None)
         more = [file for file in files if file is not main]
     if main is None and more:
         beside = more[0].absolute().parent.parent / f"{PROGRAM}.toml"

@@ -23,10 +23,11 @@ from http import client as http
 from pathlib import Path
 from typing import Any, Final
 
-from bartos.config import read_documents, schedule_files
+from bartos.config import read_documents
 from bartos.schedules import read_schedules
-from libbarto.config import read_text, shown_path
+from libbarto.config import read_text
 from libbarto.errors import ConfigError, UserError
+from libbarto.places import schedule_files, shown_path
 from libbarto.settings import nearest
 
 ANSWER_SECONDS: Final = 60.0

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bartos.config import Configuration, schedule_files
+from bartos.config import Configuration
 from bartos.plan import changes, removes_too_much, schedule_rows
 from bartos.planning import Planner
 from bartos.store.port import Store
 from libbarto.clock import Clock
 from libbarto.errors import ConfigError, StoreUnavailable
+from libbarto.places import schedule_files
 
 log = logging.getLogger("bartos.config")
 

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from libbarto import toml_lines, tracing
 from libbarto.errors import ConfigError, UserError
-from libbarto.places import DEFAULT_PORT, Places, places
+from libbarto.places import DEFAULT_PORT, Places, places, shown_path
 from libbarto.settings import (
     Count,
     Fault,
@@ -57,14 +57,6 @@ def _to_path(value: object) -> object:
 
 FilePath: TypeAlias = Annotated[Path, BeforeValidator(_to_path), Shown("path")]
 """A path; `~` is the user's home. Relative ones are taken from where the program runs."""
-
-
-def shown_path(path: Path) -> str:
-    """A path as messages name it: from the current directory if it lies below it, else whole."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
 
 
 # -- what the three programs share ----------------------------------------------------------------

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from libbarto.errors import ConfigError
+
 DEFAULT_PORT: Final = 21526
 SOCKET: Final = "bartos.sock"
 """The server's Unix socket, in its state directory: for the command line on its host."""
+SCHEDULES_D: Final = "schedules.d"
+"""The directory beside bartos.toml whose files are read with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +49,26 @@ def places(program: str, environment: Mapping[str, str], *, root: bool | None = 
     own = platformdirs.user_config_path(program, appauthor=False) / f"{program}.toml"
     files = (own, system_file) if program == "barto-cli" else (own,)
     return Places(files, platformdirs.user_data_path(program, appauthor=False))
+
+
+def schedule_files(main: Path) -> list[Path]:
+    """The files of schedules.d beside bartos.toml, in order of name. Raises `ConfigError`."""
+    directory = main.parent / SCHEDULES_D
+    try:
+        return sorted(
+            path
+            for path in directory.iterdir()
+            if path.suffix == ".toml" and not path.name.startswith(".") and path.is_file()
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ConfigError(f"{shown_path(directory)}: cannot be read: {error.strerror}") from error
+
+
+def shown_path(path: Path) -> str:
+    """A path as messages name it: from the current directory if it lies below it, else whole."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)

@@ -12,9 +12,9 @@ import barto_cli.config
 import bartoc.config
 import bartos.config
 from bartos.config import check_files, load_all, load_settings
-from libbarto.config import Endpoint, Loaded, parse_url, secret, shown_path
+from libbarto.config import Endpoint, Loaded, parse_url, secret
 from libbarto.errors import ConfigError, UserError
-from libbarto.places import places
+from libbarto.places import places, shown_path
 from libbarto.settings import InvalidConfig
 
 NOTHING: Mapping[str, str] = {}

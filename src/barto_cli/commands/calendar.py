@@ -13,10 +13,11 @@ from typing import Final, TextIO
 
 from barto_cli import times
 from barto_cli.asked import Wanted
-from barto_cli.files import beside, read_file, shown_path
+from barto_cli.files import read_file
 from barto_cli.render import Column, Format, Listing, Row, Screen, json_text, lines_of, many, plain
 from libbarto.errors import UserError
 from libbarto.identity import calendar_seed, schedule_uid
+from libbarto.places import schedule_files, shown_path
 from libbarto.realtime import Realtime, words, zones
 from libbarto.realtime.doubts import Asked, Doubt, doubts
 from libbarto.realtime.preview import Rules, Start, is_span, upcoming
@@ -344,7 +345,7 @@ def check(main: Path, workers: int | None, to: Surroundings) -> int:
 
     documents: list[Document] = []
     rows: list[dict[str, object]] = []
-    for path in (main, *beside(main)):
+    for path in (main, *schedule_files(main)):
         name = shown_path(path)
         try:
             documents.append(read(name, read_file(path)))

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from barto_cli import times
-from barto_cli.files import MORE, beside, read_file, shown_path
+from barto_cli.files import read_file
 from barto_cli.given import Given
 from barto_cli.render import Format, Listing, json_text, safe
 from libbarto.errors import UserError
+from libbarto.places import SCHEDULES_D, schedule_files, shown_path
 from libbarto.planned import Look, plan_lines
 
 FAULTY: Final = 2
@@ -55,9 +56,11 @@ def configuration(file: Path) -> list[dict[str, str]]:
     `file` may be one of schedules.d, too. Raises `UserError` for what cannot be read.
     """
     main = file
-    if file.absolute().parent.name == MORE:
+    if file.absolute().parent.name == SCHEDULES_D:
         main = file.absolute().parent.parent / MAIN
         if not main.exists():
-            raise UserError(f"{shown_path(file)}: there is no {MAIN} beside {MORE} to read it with")
-    paths = [main, *beside(main)]
+            raise UserError(
+                f"{shown_path(file)}: there is no {MAIN} beside {SCHEDULES_D} to read it with"
+            )
+    paths = [main, *schedule_files(main)]
     return [{"name": shown_path(path), "text": read_file(path)} for path in paths]
