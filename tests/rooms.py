@@ -53,6 +53,7 @@ ROOMS: dict[str, Room] = {
     "libbarto.build_info": Room.SHELL,
     "libbarto.clock": Room.SHELL,
     "libbarto.places": Room.SHELL,
+    "libbarto.unix_http": Room.SHELL,
     "libbarto.mailbox": Room.SHELL,
     "libbarto.transport": Room.SHELL,
     "libbarto.websocket": Room.SHELL,

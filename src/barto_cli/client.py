@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from libbarto.errors import BartoError, CodecError
+from libbarto.unix_http import UnixConnection
 
 if TYPE_CHECKING:
     import ssl
@@ -268,7 +269,7 @@ class Client:
         found, wait = self._socket(), self._connect_seconds
         connection: http.HTTPConnection
         if found is not None:
-            connection = _UnixConnection(found, wait)
+            connection = UnixConnection(found, wait)
         elif self._target.tls:
             host, port = self._host, self._target.port
             connection = http.HTTPSConnection(host, port, timeout=wait, context=self._tls())
@@ -402,19 +403,6 @@ class Client:
                 return Failure(
                     UNREACHABLE, f"what answers at {self.place} is no bartos: HTTP status {status}"
                 )
-
-
-class _UnixConnection(http.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def _frame(connection: ClientConnection) -> object:

@@ -13,7 +13,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ from libbarto.config import read_text
 from libbarto.errors import ConfigError, UserError
 from libbarto.places import schedule_files, shown_path
 from libbarto.settings import nearest
+from libbarto.unix_http import UnixConnection
 
 ANSWER_SECONDS: Final = 60.0
 USUAL: Final = ("sensible-editor", "editor", "nano", "vim", "vi")
@@ -108,23 +108,10 @@ def command_line(editor: Sequence[str], file: Path, line: int) -> list[str]:
     return [*editor, *at, str(file)]
 
 
-class _ServerConnection(http.HTTPConnection):
-    """HTTP to the server on this host, through its Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=ANSWER_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def ask_server(path: Path, files: Sequence[tuple[str, str]]) -> dict[str, Any] | None:
     """What the server that runs here says to `POST /api/v1/plan`; None where it says nothing."""
     body = json.dumps({"files": [{"name": name, "text": text} for name, text in files]})
-    connection = _ServerConnection(path)
+    connection = UnixConnection(path, ANSWER_SECONDS)
     try:
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/api/v1/plan", body.encode(), headers)
