@@ -240,38 +240,36 @@ class _Commands(MutableMapping[str, click.Command]):
         raise TypeError("commands are declared as functions")
 
 
-class Command(click.Command):
-    """A command, with `examples` of how it is called."""
+class _WithExamples(click.Command):
+    """What commands and groups share: `examples` of how they are called."""
 
     def __init__(self, name: str, *, examples: Sequence[str] = (), **more: Any) -> None:
         super().__init__(name, **more)
         self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: Context, formatter: click.HelpFormatter) -> None:
+        """The examples, each in its line whatever the width, then what else is to be said."""
+        if self.examples:
+            with formatter.section("Examples" if len(self.examples) > 1 else EXAMPLES):
+                for example in self.examples:
+                    formatter.write(f"{' ' * formatter.current_indent}{example}\n")
+        super().format_epilog(ctx, formatter)
+
+
+class Command(_WithExamples):
+    """A command."""
 
     def format_options(self, ctx: Context, formatter: click.HelpFormatter) -> None:
         """Arguments, then options."""
         _write_parameters(self, ctx, formatter)
 
-    def format_epilog(self, ctx: Context, formatter: click.HelpFormatter) -> None:
-        """The examples, each in its line whatever the width, then what else is to be said."""
-        _write_examples(self.examples, formatter)
-        super().format_epilog(ctx, formatter)
 
-
-class Group(click.Group):
+class Group(_WithExamples, click.Group):
     """A group of commands, listed in the order in which they are declared."""
-
-    def __init__(self, name: str, *, examples: Sequence[str] = (), **more: Any) -> None:
-        super().__init__(name, **more)
-        self.examples = tuple(examples)
 
     def list_commands(self, ctx: Context) -> list[str]:
         """The names of the commands, as declared."""
         return list(self.commands)
-
-    def format_epilog(self, ctx: Context, formatter: click.HelpFormatter) -> None:
-        """The examples, each in its line whatever the width, then what else is to be said."""
-        _write_examples(self.examples, formatter)
-        super().format_epilog(ctx, formatter)
 
 
 def _write_parameters(command: click.Command, ctx: Context, formatter: click.HelpFormatter) -> None:
@@ -281,13 +279,6 @@ def _write_parameters(command: click.Command, ctx: Context, formatter: click.Hel
         if records:
             with formatter.section(f"{kind.capitalize()}s"):
                 formatter.write_dl(records)
-
-
-def _write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
-    if examples:
-        with formatter.section("Examples" if len(examples) > 1 else EXAMPLES):
-            for example in examples:
-                formatter.write(f"{' ' * formatter.current_indent}{example}\n")
 
 
 def _split(text: str) -> tuple[str, list[str]]:
