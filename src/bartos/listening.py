@@ -24,7 +24,6 @@ from libbarto.transport import MAX_MESSAGE
 log = logging.getLogger("bartos")
 
 BACKLOG: Final = 1024
-HANDSHAKE_S: Final = 10
 
 
 def check_address(host: str) -> None:

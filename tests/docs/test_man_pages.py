@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from bartos.config import Settings
 from bartos.schedules import Definition
 from libbarto.settings import leaves, type_name
+from tests.docs.scripts import ROOT, load_script
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def load_script() -> ModuleType:
-    """scripts/man_pages.py, which is no module of a package."""
-    path = ROOT / "scripts" / "man_pages.py"
-    spec = importlib.util.spec_from_file_location("man_pages", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["man_pages"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = load_script()
+SCRIPT = load_script("man_pages")
 PAGES: dict[str, str] = SCRIPT.pages()
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -14,23 +11,12 @@ import bartoc.config
 import bartos.config
 from bartos.schedules import SCHEDULE, Definition
 from libbarto.settings import Schema, leaves
+from tests.docs.scripts import ROOT, load_script
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 
 
-def load_script() -> ModuleType:
-    """scripts/reference.py, which is no module of a package."""
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reference"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-SCRIPT = load_script()
+SCRIPT = load_script("reference")
 PAGES: dict[str, str] = SCRIPT.pages()
 
 

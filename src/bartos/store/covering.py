@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, or_, select, tu
 
 from bartos.store.coverage import (
     clock_back,
-    decided_by,
     is_withdrawn,
     key_of,
     range_of,
@@ -393,10 +392,3 @@ class Covering(Statements):
 def of_pairs(table: Table, pairs: Sequence[tuple[bytes, bytes]]) -> ColumnElement[bool]:
     """The rows of these (worker, schedule)."""
     return tuple_(table.c.worker_uid, table.c.schedule_uid).in_(pairs)
-
-
-def tells_of_slots(record: object) -> bool:
-    """May this record take the place of *lost*?"""
-    return isinstance(record, Claimed | Decided | Waiting) and (
-        decided_by(record) is not None or record.run_id is not None
-    )
