@@ -206,7 +206,8 @@ class Agent:
             due = worker.next_due(self._now())
             while True:
                 await self._events.wait(0.0 if self._kept else due)
-                if worker.next_due(self._now()) <= 0:
+                due = worker.next_due(self._now())
+                if due <= 0:
                     self._kept += await self._heard_before()
                 if pump.done():
                     await pump
@@ -214,7 +215,6 @@ class Agent:
                     raise self._journal_error
                 events = [*self._kept, *self._events.take()]
                 self._kept.clear()
-                due = worker.next_due(self._now())
                 if events or due <= 0:
                     await self._handle(worker, [*events, Tick()])
                     due = worker.next_due(self._now())
