@@ -108,7 +108,6 @@ def _serve(given: Given) -> None:
     def read() -> Configuration:
         return load_all(given.config, flags=given.flags)
 
-    fault: ConfigError | None = None
     loaded = load_settings(given.config, flags=given.flags)
     settings = loaded.settings
     state = settings.state_dir or loaded.places.state
@@ -125,8 +124,7 @@ def _serve(given: Given) -> None:
         )
         try:
             configuration = read()
-        except InvalidConfig as error:
-            fault = error
+        except InvalidConfig:
             main = main_file(given.config)
             files = (main, *schedule_files(main))
             configuration = Configuration(loaded, (), files, usable=False)
@@ -135,7 +133,7 @@ def _serve(given: Given) -> None:
         async def serve() -> None:
             server = Bartos(configuration, identity, initialised.host.addresses, read)
             server.handle_signals()
-            _banner(server, configuration, fault)
+            _banner(server, configuration)
             await server.run()
 
         _run(serve())
@@ -149,18 +147,15 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     uvloop.run(work)
 
 
-def _banner(server: Bartos, configuration: Configuration, fault: ConfigError | None) -> None:
+def _banner(server: Bartos, configuration: Configuration) -> None:
     """What a person wants to see first."""
     from bartos.app import store_settings
     from libbarto.build_info import build_info
 
-    described = (
-        configuration.described if fault is None else f"{configuration.loaded.path} (faulty)"
-    )
     store = store_settings(configuration).described
     alone = configuration.settings.listen in {"127.0.0.1", "::1", "localhost"}
     lines = [
-        f"bartos {build_info().version}   config {described}   store {store}",
+        f"bartos {build_info().version}   config {configuration.described}   store {store}",
         f"listening on {server.url}"
         + (" (this host only). Let others in:  bartos init --listen 0.0.0.0" if alone else ""),
         "add a worker:  barto-cli worker add NAME     what ran:  barto-cli runs",

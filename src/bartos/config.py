@@ -228,6 +228,8 @@ class Configuration:
     @property
     def described(self) -> str:
         """Which files were read, for the banner."""
+        if not self.usable:
+            return f"{self.loaded.path} (faulty)"
         more = ", schedules.d" if len(self.files) > 1 else ""
         count = len(self.definitions)
         schedules = f"{count} schedule{'' if count == 1 else 's'}"
