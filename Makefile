@@ -17,9 +17,10 @@ help: ## list these commands
 demo: $(READY) ## a server, a worker and a few schedules, live (FOR=30s ends by itself)
 	@$(BIN)/bartos demo $(if $(FOR),--for $(FOR))
 
-test: $(READY) ## all tests, a real MariaDB among them (ARGS="-k word" for some)
+test: $(READY) ## all tests, a real MariaDB and a browser among them (ARGS="-k word" for some)
 	@scripts/packages.sh mariadb
 	@scripts/packages.sh compiler
+	@scripts/packages.sh browser
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
 
 check: lint format-check types imports purity ## everything that can be said without running it

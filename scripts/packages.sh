@@ -1,11 +1,12 @@
 #!/bin/sh
 # Makes sure that this host has what a command needs beyond Python packages: `venv` (Python's own
-# venv with ensurepip), `mariadb` (a server to start in a test's directory) or `compiler` (of C, for
-# the small programs of the chaos runs).
+# venv with ensurepip), `mariadb` (a server to start in a test's directory), `compiler` (of C, for
+# the small programs of the chaos runs) or `browser` (Chromium, with a font, for the pages' tests).
 #
 #   scripts/packages.sh venv PYTHON
 #   scripts/packages.sh mariadb
 #   scripts/packages.sh compiler
+#   scripts/packages.sh browser
 #
 # As root on Debian it installs the packages. As anyone else it says what is missing: without venv
 # there is no going on (exit 1), without the others the tests that need them are skipped, visibly.
@@ -40,6 +41,8 @@ has_compiler() (
     cc -o "$directory/a" "$directory/a.c"
 ) >/dev/null 2>&1
 
+has_browser() { command -v chromium >/dev/null 2>&1 && [ -d /usr/share/fonts/truetype ]; }
+
 case "$1" in
 venv)
     has_venv "$2" && exit 0
@@ -62,8 +65,14 @@ compiler)
     has_compiler && exit 0
     say "A C compiler is missing, so the chaos runs are skipped. On Debian: apt-get install --no-install-recommends gcc libc6-dev"
     ;;
+browser)
+    has_browser && exit 0
+    install chromium fonts-dejavu-core || true
+    has_browser && exit 0
+    say "Chromium is missing, so the tests of the pages are skipped. On Debian: apt-get install --no-install-recommends chromium fonts-dejavu-core"
+    ;;
 *)
-    say "usage: $0 venv PYTHON | mariadb | compiler"
+    say "usage: $0 venv PYTHON | mariadb | compiler | browser"
     exit 2
     ;;
 esac
