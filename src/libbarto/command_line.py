@@ -123,6 +123,7 @@ class Program:
         self._callback: Function | None = None
         self._alone = False
         self._commands: dict[str, Declared | Program] = {}
+        self._kinds: dict[str, list[str]] = {}
         self._group: Group | None = None
 
     def command(self, name: str | None = None, *, hidden: bool = False) -> Callable[[F], F]:
@@ -148,6 +149,11 @@ class Program:
         """Have the commands of `group` behind its name."""
         self._commands[group.name] = group
 
+    def take(self, room: Program) -> None:
+        """Have the commands of `room` as one's own, listed below its help."""
+        self._commands.update(room._commands)
+        self._kinds[room.help] = list(room._commands)
+
     @property
     def group(self) -> Group:
         """What click knows this as."""
@@ -167,6 +173,7 @@ class Program:
                 no_args_is_help=not self._alone,
                 context_settings={"help_option_names": list(HELP_FLAGS)},
                 examples=examples,
+                kinds=self._kinds,
             )
         return self._group
 
@@ -265,7 +272,27 @@ class Command(_WithExamples):
 
 
 class Group(_WithExamples, click.Group):
-    """A group of commands, listed in the order in which they are declared."""
+    """A group of commands, listed in the order in which they are declared, and by `kinds` of them:
+    names below what they have in common."""
+
+    def __init__(
+        self, name: str, *, kinds: Mapping[str, Sequence[str]] | None = None, **more: Any
+    ) -> None:
+        super().__init__(name, **more)
+        self.kinds = dict(kinds or {})
+
+    def format_commands(self, ctx: Context, formatter: click.HelpFormatter) -> None:
+        """A list for each kind, and one of those that are of none."""
+        named = {name for names in self.kinds.values() for name in names}
+        rest = [name for name in self.commands if name not in named]
+        for kind, names in (*self.kinds.items(), ("Also" if self.kinds else "Commands", rest)):
+            shown = [self.commands[name] for name in names if not self.commands[name].hidden]
+            width = formatter.width - 6 - max((len(str(it.name)) for it in shown), default=0)
+            if shown:
+                with formatter.section(kind):
+                    formatter.write_dl(
+                        [(str(it.name), it.get_short_help_str(width)) for it in shown]
+                    )
 
     def list_commands(self, ctx: Context) -> list[str]:
         """The names of the commands, as declared."""

@@ -1,0 +1,1 @@
+"""Which commands are there? A room for each kind of them: only declarations, no bodies."""

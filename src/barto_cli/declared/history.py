@@ -1,0 +1,174 @@
+"""Which commands show what ran?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from barto_cli.declared.common import Limit, Named, OnlyOf, Output, Run, Since, Until, Utc, given_by
+from libbarto import command_line as cli
+
+commands = cli.Program("history", help="See what ran")
+
+
+@commands.command()
+def runs(
+    context: cli.Context,
+    worker: Annotated[
+        str | None, cli.Option("-w", "--worker", metavar="WORKER", help="Only of this worker.")
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        cli.Option("-s", "--schedule", metavar="SCHEDULE", help="Only of this schedule."),
+    ] = None,
+    verdict: Annotated[
+        list[str] | None,
+        cli.Option(
+            metavar="VERDICT",
+            help="Only with this verdict: ok, failed, timed_out, cancelled, skipped, missed, "
+            "interrupted, lost; or none yet: running, waiting, late, unknown. May be given more "
+            "than once.",
+        ),
+    ] = None,
+    running: Annotated[bool, cli.Option("--running", help="Only what runs now.")] = False,
+    since: Annotated[
+        str | None,
+        cli.Option(
+            metavar="TIME",
+            help="Only planned for this time or later: 2h (ago), today, 2026-11-24, RFC 3339.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, cli.Option(metavar="TIME", help="Only planned before this time.")
+    ] = None,
+    limit: Limit = 20,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Show the history: what ran when and where, how it ended, and what did not run and why.
+
+    Examples:
+        barto-cli runs --worker web1 --since 2d
+        barto-cli runs --verdict failed --verdict missed -o json
+    """
+    from barto_cli.commands import history
+
+    with given_by(context, output, utc) as given:
+        history.runs(
+            given,
+            worker=worker,
+            schedule=schedule,
+            verdicts=verdict or (),
+            running=running,
+            since=since,
+            until=until,
+            limit=limit,
+        )
+
+
+@commands.command()
+def show(
+    context: cli.Context,
+    run: Run,
+    check: Annotated[
+        bool,
+        cli.Option(
+            "--check",
+            help="Read all that is stored of its output, and compare it with what it printed.",
+        ),
+    ] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Show all about one run, and how each of its steps ended.
+
+    Example: barto-cli show @last
+    """
+    from barto_cli.commands import history, proof
+
+    code = 0
+    with given_by(context, output, utc) as given:
+        if check:
+            code = proof.check(given, run)
+        else:
+            history.show(given, run)
+    if code:
+        raise cli.Exit(code)
+
+
+@commands.command()
+def logs(
+    context: cli.Context,
+    run: Run,
+    stdout_only: Annotated[
+        bool, cli.Option("--stdout-only", help="Only what went to stdout.")
+    ] = False,
+    stderr_only: Annotated[
+        bool, cli.Option("--stderr-only", help="Only what went to stderr.")
+    ] = False,
+    raw: Annotated[
+        bool, cli.Option("--raw", help="The very bytes on a terminal, too; they may harm it.")
+    ] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Print what a run printed, byte for byte, both streams in the order in which they came.
+
+    Examples:
+        barto-cli logs @last
+        barto-cli logs 019ab4d2c0e4 --stderr-only
+    """
+    from barto_cli.commands import history
+
+    if stdout_only and stderr_only:
+        raise cli.BadParameter("--stdout-only and --stderr-only exclude one another")
+    stream = "stdout" if stdout_only else "stderr" if stderr_only else "both"
+    with given_by(context, output, utc) as given:
+        history.logs(given, run, stream=stream, raw=raw)
+
+
+@commands.command()
+def verify(
+    context: cli.Context,
+    schedule: Named = None,
+    worker: OnlyOf = None,
+    since: Since = None,
+    until: Until = None,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Prove that every planned start has exactly one line in the history, and count the verdicts.
+    Ends with 1 where one is missing, or is there twice.
+
+    Example: barto-cli verify backup --since 7d
+    """
+    from barto_cli.commands import proof
+
+    code = 0
+    with given_by(context, output, utc) as given:
+        code = proof.verify(given, schedule, worker=worker, since=since, until=until)
+    raise cli.Exit(code)
+
+
+@commands.command("give-up")
+def give_up(
+    context: cli.Context,
+    schedule: Named = None,
+    worker: OnlyOf = None,
+    since: Since = None,
+    until: Until = None,
+    yes: Annotated[bool, cli.Option("-y", "--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, cli.Option("--dry-run", help="Only say what would be lost.")] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Count as lost what is unknown: planned starts of a worker that will not come back to tell
+    of them. What it tells after all takes their place.
+
+    Example: barto-cli give-up --worker web1
+    """
+    from barto_cli.commands import proof
+
+    with given_by(context, output, utc) as given:
+        proof.give_up(
+            given, schedule, worker=worker, since=since, until=until, yes=yes, dry_run=dry_run
+        )
