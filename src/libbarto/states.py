@@ -34,7 +34,7 @@ class Look:
 
 
 OK: Final = Look("ok", "●", "#0072B2", "#56B4E9", "34")
-RUNNING: Final = Look("running", "◐", "#008A64", "#4DD0A7", "36")
+RUNNING: Final = Look("running", "◐", "#00805D", "#4DD0A7", "36")
 FAILED: Final = Look("failed", "■", "#B3261E", "#FF8A80", "31")
 STUCK: Final = Look("stuck", "▲", "#9A5B00", "#FFB74D", "33")
 INTERRUPTED: Final = Look("interrupted", "◆", "#7B3FA0", "#CE93D8", "35")
@@ -152,7 +152,7 @@ _TABLE: Final = (
         "paused",
         PAUSED,
         Act.NO,
-        "planned starts are skipped, by someone's wish",
+        "planned starts are skipped, as someone wished",
         _NOTHING,
     ),
     State(
@@ -160,7 +160,7 @@ _TABLE: Final = (
         "drained",
         PAUSED,
         Act.NO,
-        "the worker starts nothing new, by someone's wish",
+        "the worker starts nothing new, as someone wished",
         _NOTHING,
     ),
     State("disabled", "disabled", PAUSED, Act.NO, "switched off in its definition", _NOTHING),
