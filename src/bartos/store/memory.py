@@ -717,6 +717,10 @@ class MemoryStore:
             if run_id.hex().startswith(prefix)
         ][:limit]
 
+    async def runs_by_id(self, run_ids: Collection[bytes]) -> list[RunRow]:
+        self._reach()
+        return [self._shown(self._runs[one]) for one in sorted(set(run_ids)) if one in self._runs]
+
     async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
         self._reach()
         if attempt is None:

@@ -452,6 +452,9 @@ class Store(Orders, Protocol):
     async def runs_like(self, prefix: str, limit: int = 3) -> list[RunRow]:
         """Runs whose id, as lower-case hex without hyphens, begins with `prefix`."""
 
+    async def runs_by_id(self, run_ids: Collection[bytes]) -> list[RunRow]:
+        """These runs, as far as there are any, by id; at most some thousands at once."""
+
     async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
         """The steps of a run (of its last attempt), in order."""
 

@@ -52,6 +52,12 @@ class Reader:
         query = _runs().where(run.c.run_id.between(low, high)).order_by(run.c.run_id).limit(limit)
         return await self._run_rows(query)
 
+    async def runs_by_id(self, run_ids: Collection[bytes]) -> list[RunRow]:
+        if not run_ids:
+            return []
+        query = _runs().where(run.c.run_id.in_(sorted(set(run_ids)))).order_by(run.c.run_id)
+        return await self._run_rows(query)
+
     async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
         last = select(run.c.attempt).where(run.c.run_id == run_id).scalar_subquery()
         query = (

@@ -333,6 +333,9 @@ class SqlStore(Coverage, Intents):
     async def runs_like(self, prefix: str, limit: int = 3) -> list[RunRow]:
         return await self._reader.runs_like(prefix, limit)
 
+    async def runs_by_id(self, run_ids: Collection[bytes]) -> list[RunRow]:
+        return await self._reader.runs_by_id(run_ids)
+
     async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
         return await self._reader.steps(run_id, attempt)
 
