@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from bartos.acting import Actions
 from bartos.audit import Auditor
 from bartos.dispatching import Dispatching
+from bartos.feed import Feed
 from bartos.hub import Hub
 from bartos.planning import Planner
 from bartos.services import Connected, Facts, Joined, Services
@@ -142,6 +143,8 @@ class Barto:
     facts: Facts = field(default_factory=lambda: Facts(KEY, "sqlite barto.db", "bartos.toml"))
     clock: StoppedClock = field(default_factory=StoppedClock)
     seqs: dict[tuple[bytes, Lane], int] = field(default_factory=dict)
+    feed: Feed = field(default_factory=Feed)
+    planner: Planner = field(default_factory=Planner)
 
     @property
     def services(self) -> Services:
@@ -153,8 +156,10 @@ class Barto:
             facts,
             self.clock,
             self.actions,
-            Watch(self.store, Planner(), self.clock, self.ahead),
+            Watch(self.store, self.planner, self.clock, self.ahead),
             Auditor(self.store, self.clock, self.ahead, lambda: 30 * 86_400.0),
+            self.feed,
+            self.planner,
         )
 
     def ahead(self) -> dict[bytes, int]:
@@ -164,9 +169,9 @@ class Barto:
     @property
     def actions(self) -> Actions:
         """Actions of a server that nobody is connected to, and whose dispatcher does not run."""
-        hub, planner = Hub(), Planner()
-        desk = Dispatching(self.store, hub, planner, self.clock)
-        return Actions(self.store, desk, hub, planner, self.clock, lambda: bytes(16))
+        hub = Hub()
+        desk = Dispatching(self.store, hub, self.planner, self.clock)
+        return Actions(self.store, desk, hub, self.planner, self.clock, lambda: bytes(16))
 
     def uid(self, worker: str) -> bytes:
         return worker.encode().ljust(16, b".")

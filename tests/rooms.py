@@ -84,6 +84,8 @@ ROOMS: dict[str, Room] = {
     "bartos.demo": Room.SHELL,
     "bartos.services": Room.SHELL,
     "bartos.writer": Room.SHELL,
+    "bartos.feed": Room.SHELL,
+    "bartos.news": Room.SHELL,
     "bartos.audit": Room.SHELL,
     "bartos.watch": Room.SHELL,
     "bartos.store": Room.SHELL,

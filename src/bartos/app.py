@@ -27,6 +27,7 @@ from bartos.dispatching import FileWitness
 from bartos.enrolment import SharedKeyEnrolment
 from bartos.init import Initialised
 from bartos.listening import Listener, bind_local, bind_network
+from bartos.news import alarms, connections
 from bartos.planning import Planner
 from bartos.reload import Reloader
 from bartos.server import Server
@@ -222,6 +223,8 @@ class Bartos:
             actions,
             self.server.watch,
             self.server.audit,
+            self.server.feed,
+            planner,
         )
         app = create_app(services, self._serve_worker)
         tls = server_context(identity.cert, identity.key, settings.tls.client_ca_cert)
@@ -257,6 +260,7 @@ class Bartos:
                         watched.remove(task)
         finally:
             stopping.cancel()
+            self.server.feed.close()
             for listener in self._listeners:
                 listener.stop()
             await self.server.stop()
@@ -317,17 +321,13 @@ class _Fleet:
         self._server = server
 
     def connected(self) -> list[Connected]:
-        return [
-            Connected(m.name, m.uid, m.address, m.since, m.version, m.offset_us)
-            for m in self._server.hub
-        ]
+        return connections(self._server.hub)
 
     async def clean_up_workers(self, before: int) -> int:
         return self._server.clean_up_workers(before)
 
     def alarms(self) -> dict[bytes, str]:
-        forks = self._server.hub.forks.items()
-        return {uid: f"refused, from {fork.address}: {fork.reason}" for uid, fork in forks}
+        return alarms(self._server.hub)
 
     async def reset_worker(self, row: WorkerRow, who: str, reason: str) -> None:
         await self._server.reset_worker(row, who, reason)

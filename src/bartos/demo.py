@@ -163,7 +163,7 @@ class _Demo:
     async def run(self) -> int:
         tracing.setup(quiet=1)
         server = self._server()
-        server.server.writer.on_commit = self._view.committed
+        server.server.writer.on_commit.append(self._view.committed)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)

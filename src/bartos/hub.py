@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,6 +95,8 @@ class Hub:
     def __init__(self) -> None:
         self._members: dict[bytes, Member] = {}
         self.forks: dict[bytes, Fork] = {}
+        self.on_change: Callable[[bytes], None] = lambda _: None
+        """Told the uid of a worker that came or went, or that was refused."""
 
     def __len__(self) -> int:
         return len(self._members)
@@ -112,6 +114,7 @@ class Hub:
         if known is not None and (known.spool_id, known.address) == (fork.spool_id, fork.address):
             return False
         self.forks[uid] = fork
+        self.on_change(uid)
         return True
 
     def name_taken(self, name: str, uid: bytes) -> Member | None:
@@ -127,6 +130,7 @@ class Hub:
         self._members[member.uid] = member
         if older is not None and older.link is not member.link:
             older.link.displaced("the worker connected anew")
+        self.on_change(member.uid)
 
     def leave(self, uid: bytes, link: Link) -> bool:
         """A session ended; True if it was the member's current one."""
@@ -134,6 +138,7 @@ class Hub:
         if member is None or member.link is not link:
             return False
         del self._members[uid]
+        self.on_change(uid)
         return True
 
 

@@ -15,7 +15,9 @@ from typing import Any, Final
 from bartos.audit import Auditor
 from bartos.dispatching import Dispatching, Witness
 from bartos.endpoints.ws_worker import CreditPool, WorkerLink
+from bartos.feed import Feed
 from bartos.hub import Hub, Member, difference
+from bartos.news import News
 from bartos.planning import Planner
 from bartos.store.orders import Audit
 from bartos.store.port import Pruned, Retention, Store, WorkerRow
@@ -61,6 +63,8 @@ class Server:
         self.watch = Watch(store, planner, clock, self._connected)
         self.audit = Auditor(store, clock, self._connected, lost_after)
         self.audit.on_given_up = self.dispatching.given_up
+        self.feed = Feed(name=random_bytes(6).hex())
+        self.news = News(self.feed, store, self.hub, planner, self.watch, clock)
         self.pool = CreditPool()
         self.store_open = asyncio.Event()
         self.stopping = False
@@ -73,6 +77,8 @@ class Server:
         """The standing tasks: none of them ends by itself but the one that opens the store."""
         self.writer.on_return = self._compare_soon
         self.writer.on_stored = self.dispatching.stored
+        self.writer.on_commit.append(self.news.committed)
+        self.hub.on_change = self.news.worker_changed
         self._compare = asyncio.Event()
 
     # -- life -------------------------------------------------------------------------------------
@@ -89,10 +95,12 @@ class Server:
         self._spawn(self._retain(), "retention")
         self._spawn(self.watch.run(), "watch")
         self._spawn(self.audit.run(), "audit")
+        self._spawn(self.news.run(), "news")
 
     async def stop(self) -> None:
         """Say goodbye to the workers, commit what they have sent, let the store go."""
         self.stopping = True
+        self.feed.close()
         for link in list(self._links):
             link.leave("the server is stopping")
         await self.writer.drain(DRAIN_S)
@@ -136,6 +144,7 @@ class Server:
         self.dispatching.schedules_changed()
         for member in self.hub:
             member.link.set_wanted()
+        self.news.schedules_changed()
 
     def clean_up_workers(self, before: int) -> int:
         """Have all connected workers forget acknowledged records from before this instant;

@@ -12,6 +12,8 @@ from typing import Protocol
 
 from bartos.acting import Actions
 from bartos.audit import Auditor
+from bartos.feed import Feed
+from bartos.planning import Planner
 from bartos.store.port import Retention, Store, WorkerRow
 from bartos.watch import Watch
 from libbarto.clock import Clock, Instant
@@ -115,3 +117,5 @@ class Services:
     actions: Actions
     watch: Watch
     audit: Auditor
+    feed: Feed
+    planner: Planner

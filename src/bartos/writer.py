@@ -49,7 +49,7 @@ class Writer:
         self._idle.set()
         self.away = False
         self.on_return: Callable[[], None] = lambda: None
-        self.on_commit: Callable[[Batch], None] = lambda _: None
+        self.on_commit: list[Callable[[Batch], None]] = []
         self.on_stored: Callable[[Batch], None] = lambda _: None
 
     def submit(self, submitted: Submitted) -> None:
@@ -107,5 +107,6 @@ class Writer:
         for submitted, advanced in zip(group, results, strict=True):
             if advanced:
                 self.on_stored(submitted.batch)
-                self.on_commit(submitted.batch)
+                for tell in self.on_commit:
+                    tell(submitted.batch)
             submitted.done(advanced)

@@ -73,7 +73,7 @@ def served(barto: World) -> ASGIApp:
     facts = Facts("key", "store", "file")
     services = Services(
         barto.store, Fleet(), Enrolment(), lambda: facts, barto.clock, actions,
-        server.watch, server.audit,
+        server.watch, server.audit, server.feed, server.planner,
     )  # fmt: skip
     return over_unix_socket(create_app(services))
 

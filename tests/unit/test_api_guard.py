@@ -46,7 +46,7 @@ async def untouchable_endpoint(websocket: WebSocket) -> None:
 def guarded(key: str | None = KEY) -> ASGIApp:
     nothing: Any = Untouchable()
     facts = Facts(key, "store", "file")
-    services = Services(nothing, nothing, nothing, lambda: facts, *([nothing] * 4))
+    services = Services(nothing, nothing, nothing, lambda: facts, *([nothing] * 6))
     return create_app(services, untouchable_endpoint)
 
 

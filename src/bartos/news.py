@@ -1,0 +1,242 @@
+"""What of all that is committed is news? Turns what workers report, who comes and goes and what a
+reload changes into the events of the `Feed`.
+
+Runs are read again from the store, many at once, and told as the API tells them. While nobody
+listens, nothing is read and nothing is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from bartos import feed as kinds
+from bartos.api import models
+from bartos.feed import Feed
+from bartos.hub import Hub
+from bartos.planning import Planner
+from bartos.services import Connected
+from bartos.store.port import Batch, RunRow, SlotRange, Store
+from bartos.watch import Watch
+from libbarto.clock import Clock
+from libbarto.errors import ConfigError, StoreUnavailable
+from libbarto.message.v2.record import (
+    Claimed,
+    Cut,
+    Decided,
+    Ended,
+    Lane,
+    Output,
+    Started,
+    Verdict,
+)
+
+log = logging.getLogger("bartos")
+
+GATHER_S: Final = 0.05
+"""What happens within so long is read and told together."""
+LOOK_S: Final = 1.0
+"""How often it is looked for what nobody tells."""
+AT_ONCE: Final = 500
+MOST: Final = 2000
+"""So many changed runs are told one by one; of more, readers are told to read anew."""
+WORKERS_MOST: Final = 20
+INCOMPLETE_MOST: Final = 10_000
+
+
+def connections(hub: Hub) -> list[Connected]:
+    """Who is connected, as the faces see it."""
+    return [Connected(m.name, m.uid, m.address, m.since, m.version, m.offset_us) for m in hub]
+
+
+def alarms(hub: Hub) -> dict[bytes, str]:
+    """Which state directories were refused, and why."""
+    forks = hub.forks.items()
+    return {uid: f"refused, from {fork.address}: {fork.reason}" for uid, fork in forks}
+
+
+class News:
+    """Tells the feed. `look` gives what is told as `status`, if anybody made it."""
+
+    def __init__(
+        self, feed: Feed, store: Store, hub: Hub, planner: Planner, watch: Watch, clock: Clock
+    ) -> None:
+        self._feed = feed
+        self._store = store
+        self._hub = hub
+        self._planner = planner
+        self._watch = watch
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._runs: dict[bytes, None] = {}
+        self._workers: dict[bytes, None] = {}
+        self._ranges: list[SlotRange] = []
+        self._incomplete: dict[bytes, bytes] = {}
+        self._silent = True
+        self._schedules = planner.definitions
+        self._pauses: Mapping[bytes, object] = planner.pauses
+        self.status: Callable[[], object | None] = lambda: None
+
+    # -- what is told to us -----------------------------------------------------------------------
+
+    def committed(self, batch: Batch) -> None:
+        """A batch is in the store."""
+        feed = self._feed
+        if feed.followed:
+            for record in batch.records:
+                if isinstance(record, Output | Cut | Ended | Claimed):
+                    feed.touched(record.run_id)
+        if not feed.listening:
+            self._silence()
+            return
+        for record in batch.records:
+            if isinstance(record, Claimed | Started | Ended):
+                self._runs[record.run_id] = None
+            elif isinstance(record, Decided):
+                self._ranges.append(_range(batch, record, self._clock.now()))
+        if batch.lane is Lane.OUTPUT:
+            for run_id, worker in list(self._incomplete.items()):
+                if worker == batch.worker_uid:
+                    self._runs[run_id] = None
+        if self._runs or self._ranges:
+            self._wake.set()
+
+    def worker_changed(self, uid: bytes) -> None:
+        """A worker came, went, or is another one now."""
+        if self._feed.listening:
+            self._workers[uid] = None
+            self._wake.set()
+        else:
+            self._silence()
+
+    def schedules_changed(self) -> None:
+        """Other schedules, or pauses, may be in force."""
+        self._wake.set()
+
+    def _silence(self) -> None:
+        """Something happened that nobody heard: whoever comes back later reads anew."""
+        if not self._silent:
+            self._silent = True
+            self._feed.forget()
+            self._incomplete.clear()
+
+    # -- what we tell -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+                await self._clock.sleep(GATHER_S)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if self._feed.listening:
+                self._silent = False
+            try:
+                await self._tell()
+            except (StoreUnavailable, ConfigError):
+                # The writer says so; nobody knows what was missed.
+                self._reset("the database was away")
+
+    async def _tell(self) -> None:
+        self._tell_of_schedules()
+        ranges, self._ranges = self._ranges, []
+        runs, self._runs = list(self._runs), {}
+        workers, self._workers = list(self._workers), {}
+        if not self._feed.listening:
+            return
+        if len(runs) + len(ranges) > MOST:
+            self._reset("too much at once")
+            return
+        for one in ranges:
+            self._feed.publish(
+                kinds.RANGE, models.Range.of(one), schedule=one.schedule, worker=one.worker
+            )
+        if runs:
+            await self._tell_of_runs(runs)
+        if workers:
+            await self._tell_of_workers(workers)
+        status = self.status()
+        if status is not None:
+            self._feed.publish(kinds.STATUS, status)
+
+    def _reset(self, why: str) -> None:
+        self._runs.clear()
+        self._ranges.clear()
+        self._workers.clear()
+        self._incomplete.clear()
+        self._feed.publish(kinds.RESET, {"why": why})
+
+    def _tell_of_schedules(self) -> None:
+        definitions = self._planner.definitions
+        if definitions is not self._schedules:
+            before = {one.uid: one for one in self._schedules}
+            after = {one.uid: one for one in definitions}
+            self._schedules = definitions
+            names = {
+                one.name
+                for uid in before.keys() | after.keys()
+                if before.get(uid) != after.get(uid)
+                for one in (before.get(uid), after.get(uid))
+                if one is not None
+            }
+            if names:
+                self._feed.publish(kinds.SCHEDULES, {"schedules": sorted(names)})
+        pauses = self._planner.pauses
+        if pauses is not self._pauses:
+            changed = dict(pauses) != dict(self._pauses)
+            self._pauses = pauses
+            if changed:
+                told = {"schedules": sorted(row.schedule or "*" for row in pauses.values())}
+                self._feed.publish(kinds.PAUSES, told)
+
+    async def _tell_of_runs(self, run_ids: Sequence[bytes]) -> None:
+        stuck = {one.run.run_id: one.why for one in self._watch.last.stuck}
+        for start in range(0, len(run_ids), AT_ONCE):
+            rows = await self._store.runs_by_id(run_ids[start : start + AT_ONCE])
+            for row in rows:
+                self._follow_up(row)
+                why = None if row.verdict is not None else stuck.get(row.run_id)
+                told = models.Run.of(row, why)
+                self._feed.publish(kinds.RUN, told, schedule=row.schedule, worker=row.worker)
+
+    def _follow_up(self, row: RunRow) -> None:
+        """What has ended and is not whole yet is told once more."""
+        if row.verdict is None or row.complete or row.missing_bytes or row.verdict is Verdict.LOST:
+            self._incomplete.pop(row.run_id, None)
+        elif len(self._incomplete) < INCOMPLETE_MOST:
+            self._incomplete[row.run_id] = row.worker_uid
+
+    async def _tell_of_workers(self, uids: Sequence[bytes]) -> None:
+        links = {link.uid: link for link in connections(self._hub)}
+        refused = alarms(self._hub)
+        if len(uids) > WORKERS_MOST:
+            wanted = set(uids)
+            rows = [row for row in await self._store.workers() if row.uid in wanted]
+        else:
+            found = [await self._store.worker(uid) for uid in uids]
+            rows = [row for row in found if row is not None]
+        for row in rows:
+            told = models.Worker.of(row, links.get(row.uid), refused.get(row.uid, ""))
+            self._feed.publish(kinds.WORKER, told, worker=row.name)
+
+
+def _range(batch: Batch, record: Decided, now: int) -> SlotRange:
+    return SlotRange(
+        schedule_uid=record.schedule_uid,
+        schedule=record.schedule,
+        worker_uid=batch.worker_uid,
+        worker=batch.worker,
+        first_slot=record.first_slot,
+        last_slot=record.last_slot,
+        count=record.count,
+        verdict=Verdict(record.verdict),
+        reason=record.reason,
+        decided_at=now,
+        run_id=record.run_id,
+        kind=record.kind,
+    )
