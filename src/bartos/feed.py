@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -113,6 +113,7 @@ class Feed:
     queue: int = QUEUE
     longest: float = LONGEST_S
     over: bool = False
+    on_reader: Callable[[], None] = lambda: None  # noqa: E731 (nobody cares, until somebody does)
     _number: int = 0
     _ring: deque[Event] = field(default_factory=deque)
     _readers: set[Reader] = field(default_factory=set)
@@ -158,6 +159,7 @@ class Feed:
         if self.over:
             reader.end()
         self._readers.add(reader)
+        self.on_reader()
         try:
             yield reader
         finally:

@@ -78,6 +78,7 @@ class News:
         self._schedules = planner.definitions
         self._pauses: Mapping[bytes, object] = planner.pauses
         self.status: Callable[[], object | None] = lambda: None
+        feed.on_reader = self._wake.set
 
     # -- what is told to us -----------------------------------------------------------------------
 
@@ -128,7 +129,7 @@ class News:
         """Until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(LOOK_S if self._feed.listening else None):
                     await self._wake.wait()
                 await self._clock.sleep(GATHER_S)
             except TimeoutError:

@@ -63,7 +63,7 @@ class Server:
         self.watch = Watch(store, planner, clock, self._connected)
         self.audit = Auditor(store, clock, self._connected, lost_after)
         self.audit.on_given_up = self.dispatching.given_up
-        self.feed = Feed(name=random_bytes(6).hex())
+        self.feed = Feed(name=f"{clock.now():x}")
         self.news = News(self.feed, store, self.hub, planner, self.watch, clock)
         self.pool = CreditPool()
         self.store_open = asyncio.Event()
