@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Final
 
-from barto_cli.render import safe_lines
 from libbarto.errors import BartoError, UserError
+from libbarto.harmless import safe_lines
 
 ERROR: Final = 1
 USAGE: Final = 2

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO
 
 from barto_cli import times
-from barto_cli.render import Format, Listing, Screen, lines_of, safe
+from barto_cli.render import Format, Listing, Screen, lines_of
+from libbarto.harmless import safe
 
 if TYPE_CHECKING:
     from barto_cli.client import Client

@@ -19,6 +19,8 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from barto_cli import times
+from libbarto.harmless import UNSAFE, safe
+from libbarto.states import STATES
 
 Row: TypeAlias = Mapping[str, object]
 
@@ -26,22 +28,9 @@ GAP: Final = "  "
 ELLIPSIS: Final = "…"
 DIM: Final = "2"
 
-COLOURS: Final[Mapping[str, str]] = {
-    "ok": "34",
-    "connected": "34",
-    "running": "36",
-    "failed": "31",
-    "timed_out": "31",
-    "lost": "31",
-    "cancelled": "31",
-    "interrupted": "35",
-    "missed": "90",
-    "skipped": "90",
-    "away": "90",
-    "waiting": "36",
-    "late": "33",
-    "unknown": "33",
-}
+INDENT: Final = "  "
+
+COLOURS: Final[Mapping[str, str]] = {name: state.look.ansi for name, state in STATES.items()}
 """The colour (SGR, of the reader's own palette) of each state; the word is there in any case."""
 
 
@@ -75,37 +64,7 @@ class Screen:
 
 # -- text from elsewhere --------------------------------------------------------------------------
 
-# What moves the cursor, starts a sequence, turns the direction of writing, or cannot be seen:
-# C0 and C1 controls, DEL, soft hyphen, bidi marks, line separators, joiners of words, BOM,
-# interlinear and tag characters, lone surrogates. ZWNJ and ZWJ stay: some scripts need them.
-_UNSAFE: Final = (
-    "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff"
-)
-_HARMFUL: Final = re.compile(f"[{_UNSAFE}]")
-_HARMFUL_IN_LINES: Final = re.compile(f"(?![\n\t])[{_UNSAFE}]")
-_HARMFUL_IN_JSON: Final = re.compile(f"(?![\x00-\x1f])[{_UNSAFE}]")
-
-
-def _as_escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def safe(text: str) -> str:
-    """`text` on one line, in which whatever could harm is shown as an escape.
-
-    >>> safe("a\\x1b[31mb\\tc\\n")
-    'a\\\\x1b[31mb   c\\\\x0a'
-    """
-    return _HARMFUL.sub(_as_escape, text.replace("\t", "   "))
-
-
-def safe_lines(text: str) -> str:
-    """The same for text of several lines: line breaks and tabs stay."""
-    return _HARMFUL_IN_LINES.sub(_as_escape, text.replace("\r\n", "\n"))
+_HARMFUL_IN_JSON: Final = re.compile(f"(?![\x00-\x1f])[{UNSAFE}]")
 
 
 def text_of(data: bytes) -> str:
@@ -205,7 +164,11 @@ def by_state(key: str) -> Callable[[Row], str | None]:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Row], screen: Screen) -> Iterator[str]:
-    """The lines of a table, header first; without rows, nothing at all."""
+    """The lines of a table, header first; without rows, nothing at all.
+
+    Where it is too wide, the least useful columns become narrower; where that is not enough, a row
+    takes several lines, of which all but the first are indented: nothing is left out.
+    """
     held = list(rows)
     if not held:
         return
@@ -214,19 +177,55 @@ def table(columns: Sequence[Column], rows: Iterable[Row], screen: Screen) -> Ite
         max(width_of(column.title), *(width_of(line[number]) for line in cells))
         for number, column in enumerate(columns)
     ]
-    widths = fitted(columns, widths, screen.width)
+    lines = wrapped(columns, widths, screen.width)
     titles = [column.title for column in columns]
-    yield screen.paint(_line(columns, titles, widths, [], screen), DIM)
-    for row, line in zip(held, cells, strict=True):
+    for title in _lines(columns, titles, lines, [], screen):
+        yield screen.paint(title, DIM)
+    for row, texts in zip(held, cells, strict=True):
         paints = [None if column.colour is None else column.colour(row) for column in columns]
-        yield _line(columns, line, widths, paints, screen)
+        yield from filter(None, _lines(columns, texts, lines, paints, screen))
+
+
+def wrapped(
+    columns: Sequence[Column], widths: Sequence[int], width: int | None
+) -> list[list[tuple[int, int]]]:
+    """For each line of a row, the columns in it and how wide they are."""
+    every = range(len(columns))
+    if width is None:
+        return [list(zip(every, widths, strict=True))]
+    lines: list[list[int]] = [[]]
+    for number in every:
+        room = width - (len(INDENT) if len(lines) > 1 else 0)
+        if lines[-1] and _least(columns, widths, [*lines[-1], number]) > room:
+            lines.append([])
+        lines[-1].append(number)
+    fit = []
+    for place, line in enumerate(lines):
+        room = width - (len(INDENT) if place else 0)
+        some = [columns[number] for number in line]
+        fit.append(
+            list(zip(line, fitted(some, [widths[number] for number in line], room), strict=True))
+        )
+    return fit
+
+
+def _least(columns: Sequence[Column], widths: Sequence[int], numbers: Sequence[int]) -> int:
+    """The columns of the terminal that these take at least."""
+    least = 0
+    for number in numbers:
+        bound = columns[number].least
+        least += widths[number] if bound is None else min(widths[number], max(1, bound))
+    return least + len(GAP) * (len(numbers) - 1)
 
 
 def fitted(columns: Sequence[Column], widths: Sequence[int], width: int | None) -> list[int]:
-    """Widths that fit into `width` columns, as far as the columns may be made narrower."""
+    """Widths that fit into `width` columns, as far as the columns may be made narrower; the only
+    one of a line is, whatever it is."""
     fit = list(widths)
     if width is None:
         return fit
+    if len(fit) == 1:
+        return [min(fit[0], max(1, width))]
     over = sum(fit) + len(GAP) * (len(fit) - 1) - width
     for number in sorted(range(len(columns)), key=lambda number: columns[number].useful):
         least = columns[number].least
@@ -237,21 +236,26 @@ def fitted(columns: Sequence[Column], widths: Sequence[int], width: int | None) 
     return fit
 
 
-def _line(
+def _lines(
     columns: Sequence[Column],
     texts: Sequence[str],
-    widths: Sequence[int],
+    lines: Sequence[Sequence[tuple[int, int]]],
     paints: Sequence[str | None],
     screen: Screen,
-) -> str:
-    parts = []
-    for number, column in enumerate(columns):
-        text = cut(texts[number], widths[number])
-        fill = " " * (widths[number] - width_of(text))
-        if paints:
-            text = screen.paint(text, paints[number])
-        parts.append(fill + text if column.right else text + fill)
-    return GAP.join(parts).rstrip()
+) -> Iterator[str]:
+    """The lines of one row, or of the header."""
+    for place, line in enumerate(lines):
+        parts = []
+        for number, width in line:
+            column = columns[number]
+            text = cut(texts[number], width)
+            # The last of a line needs no air behind it, and a line with one of its own none before.
+            fill = " " * (width - width_of(text)) if len(line) > 1 or place == 0 else ""
+            if paints:
+                text = screen.paint(text, paints[number])
+            parts.append(fill + text if column.right else text + fill)
+        whole = GAP.join(parts).rstrip()
+        yield f"{INDENT}{whole}" if place and whole else whole
 
 
 # -- for programs ---------------------------------------------------------------------------------

@@ -24,14 +24,13 @@ from barto_cli.render import (
     cut,
     json_text,
     lines_of,
-    safe,
-    safe_lines,
     short_ids,
     table,
     text_of,
     width_of,
 )
 from barto_cli.times import UTC_ZONE
+from libbarto.harmless import safe, safe_lines
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PIPE = Screen(UTC_ZONE, NOW)

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from barto_cli.client import NO_SUCH_THING, Failure
 from barto_cli.commands.history import outcome
 from barto_cli.given import Given
-from barto_cli.render import COLOURS, plain, safe, safe_lines
+from barto_cli.render import COLOURS, plain
+from libbarto.harmless import safe, safe_lines
 
 POLL_FIRST_S: Final = 0.1
 POLL_MOST_S: Final = 1.0

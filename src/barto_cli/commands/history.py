@@ -18,10 +18,10 @@ from barto_cli.render import (
     Row,
     Screen,
     plain,
-    safe_lines,
     short_ids,
     table,
 )
+from libbarto.harmless import safe_lines
 
 PAGE: Final = 1000
 NOT_RUN: Final = frozenset({"skipped", "missed", "lost"})

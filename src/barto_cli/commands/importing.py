@@ -17,8 +17,8 @@ from barto_cli.files import write_new
 from barto_cli.importing.disabling import Disabler
 from barto_cli.importing.host import Host
 from barto_cli.importing.jobs import Found, Heading, as_toml, ending, losses, named
-from barto_cli.render import safe_lines
 from libbarto.errors import UserError
+from libbarto.harmless import safe_lines
 from libbarto.places import places
 from libbarto.realtime import zones
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 from barto_cli import times
 from barto_cli.files import read_file
 from barto_cli.given import Given
-from barto_cli.render import Format, Listing, json_text, safe
+from barto_cli.render import Format, Listing, json_text
 from libbarto.errors import UserError
+from libbarto.harmless import safe
 from libbarto.places import SCHEDULES_D, schedule_files, shown_path
 from libbarto.planned import Look, plan_lines
 
