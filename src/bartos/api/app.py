@@ -10,7 +10,19 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI
 from starlette.websockets import WebSocket
 
-from bartos.api import actions, fleet, health, join, ledger, names, output, plan, problems, runs
+from bartos.api import (
+    actions,
+    events,
+    fleet,
+    health,
+    join,
+    ledger,
+    names,
+    output,
+    plan,
+    problems,
+    runs,
+)
 from bartos.api.guard import Guard
 from bartos.endpoints.ws_cli import cli_endpoint
 from bartos.services import Services
@@ -42,7 +54,7 @@ def create_app(
     app.state.services = services
     app.add_middleware(Guard, api_key=lambda: services.facts().api_key)
     problems.install(app)
-    for module in (runs, output, fleet, actions, ledger, names, plan, health, join):
+    for module in (events, runs, output, fleet, actions, ledger, names, plan, health, join):
         app.include_router(module.router)
     app.add_api_websocket_route(CLI_PATH, cli_endpoint)
     if worker_endpoint is not None:
