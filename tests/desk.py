@@ -18,6 +18,7 @@ from bartos.dispatch_events import (
     ParentsEnded,
     PausesChanged,
     Reported,
+    Restored,
     RunAsked,
     SchedulesChanged,
     SendCancel,
@@ -157,14 +158,18 @@ class Desk:
         spool: str = "",
         *,
         restored: bool = False,
+        last: int = 0,
         labels: dict[str, str] | None = None,
         root: bool | None = None,
     ) -> list[tuple[bytes, int]]:
-        """A worker says hello, and its session is confirmed; returns what it is asked."""
+        """A worker says hello, with so many state records, and its session is confirmed; returns
+        what it is asked."""
         session, asked = self.greet(name, spool)
         self.sessions[name] = session
         facts = WorkerFacts(name, named(name), labels or {}, root=root)
-        self.do(Joined(session, self.spools[name], facts, restored))
+        if restored:
+            self.do(Restored(named(name)))
+        self.do(Joined(session, self.spools[name], facts, last))
         return asked
 
     def leave(self, name: str) -> None:
@@ -229,16 +234,23 @@ class Desk:
         self._tell(name, record)
 
     def end(
-        self, name: str, run_id: bytes, verdict: Verdict = Verdict.OK, *, final: bool = True
+        self,
+        name: str,
+        run_id: bytes,
+        verdict: Verdict = Verdict.OK,
+        *,
+        final: bool = True,
+        seq: int = 1,
+        at: int | None = None,
     ) -> None:
-        """A run ends."""
+        """A run ends: now, or at an instant by its host's clock; the worker's record number `seq`
+        tells it."""
+        at = self.wall if at is None else at
         if final:
-            run = replace(self.past.runs[run_id], verdict=verdict, ended_at=self.wall)
+            run = replace(self.past.runs[run_id], verdict=verdict, ended_at=at)
             self.past.runs[run_id] = run
-            self.store.run_ended(run)
-        record = Ended(
-            run_id=run_id, attempt=1, verdict=int(verdict), ended_at=self.wall, final=final
-        )
+            self.store.run_ended(run, self.spools[name], seq)
+        record = Ended(run_id=run_id, attempt=1, verdict=int(verdict), ended_at=at, final=final)
         self._tell(name, record)
         if ends := self.store.parent_ends(1000):
             self.do(ParentsEnded(ends))

@@ -47,7 +47,10 @@ class PausesChanged:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The database has less than this server has seen committed: it is an older copy."""
+    """The database has less than this server has seen committed, or this worker acknowledged: it
+    is an older copy."""
+
+    worker_uid: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,8 @@ class Joined:
     session: bytes
     spool_id: bytes
     facts: WorkerFacts
-    restored: bool = False
-    """The store has less of its records than it saw acknowledged."""
+    last: int = 0
+    """The number of the last state record that it had when it greeted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,9 @@ SILENCE_S: Final = 60.0
 """How long a worker is away until `on_silence = "reassign"` counts."""
 REFUSED_FIRST_S: Final = 0.5
 REFUSED_MOST_S: Final = 10.0
+BEFORE: Final = "before"
+"""The fact of how many of a spool's state records are from before the last restoration; its name
+goes on with when that was, and with the spool."""
 RESTORED_TEXT: Final = "the server's database was restored: nobody knows yet whether it started"
 
 FAILED: Final = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.INTERRUPTED})
@@ -114,6 +117,8 @@ class _Worker:
     session: bytes
     spool_id: bytes
     facts: WorkerFacts
+    last: int
+    """The number of its last state record when it greeted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,7 @@ class Dispatcher:
         self._pauses: dict[bytes, PauseRow] = {}
         self._restored_at = state.facts.get(RESTORED)
         self._restored_now = False
+        self._facts = dict(state.facts)
         self._cancels = {row.run_id: row for row in state.cancels}
         self._workers: dict[bytes, _Worker] = {}
         self._greeting: dict[bytes, set[bytes]] = {}
@@ -292,8 +298,8 @@ class Dispatcher:
             case PausesChanged(pauses=pauses):
                 self._decide(draft)
                 self._pauses = {row.schedule_uid: row for row in pauses}
-            case Restored():
-                self._give_up_all(draft)
+            case Restored(worker_uid=uid):
+                self._learn_restored(uid, draft)
             case Joined():
                 self._joined(event, draft)
             case Left(worker_uid=uid, session=session):
@@ -369,10 +375,10 @@ class Dispatcher:
 
     def _joined(self, event: Joined, draft: _Draft) -> None:
         uid = event.facts.uid
-        if event.restored:
-            self._learn_restored(uid, draft)
         self._seen.add(uid)
-        self._workers[uid] = _Worker(event.session, event.spool_id, event.facts)
+        worker = _Worker(event.session, event.spool_id, event.facts, event.last)
+        self._workers[uid] = worker
+        self._bound(worker, draft)
         self._no_longer_greeting(uid, event.session)
         for run_id, offer in self._offers_to(uid):
             if offer.spool_id != event.spool_id:
@@ -398,9 +404,10 @@ class Dispatcher:
         if not greeting:
             self._greeting.pop(uid, None)
 
-    def _learn_restored(self, uid: bytes, draft: _Draft) -> None:
-        """A worker saw more acknowledged than the store has. So says each that comes back, and it
-        counts once: again only where this server has seen that worker before."""
+    def _learn_restored(self, uid: bytes | None, draft: _Draft) -> None:
+        """This server saw more committed than the store has, or a worker more acknowledged. So says
+        each that comes back, and it counts once: again only where this server has seen that worker
+        before."""
         if uid in self._seen or not self._restored_now:
             self._give_up_all(draft)
 
@@ -410,6 +417,8 @@ class Dispatcher:
         self._restored_now = True
         now = draft.now.wall
         self._restored_at = draft.facts[RESTORED] = now
+        for worker in self._workers.values():
+            self._bound(worker, draft)
         starts = [one for one in self._starts.values() if one.phase is not _Phase.CLAIMED]
         for start in starts:
             self._close(start, Verdict.LOST, RESTORED_TEXT, draft)
@@ -423,6 +432,23 @@ class Dispatcher:
                 {"open_starts_lost": len(starts), "planned_starts_lost": slots},
             )
         )
+
+    def _bound(self, worker: _Worker, draft: _Draft) -> None:
+        """At a worker's first greeting after a restoration: what it has by now, it may have
+        reported to the database that was lost. By number, as its clock may be wrong."""
+        if self._restored_at is None:
+            return
+        name = _before(self._restored_at, worker.spool_id)
+        if name not in self._facts:
+            self._facts[name] = draft.facts[name] = worker.last
+
+    def _is_from_before(self, end: ParentEnd) -> bool:
+        """May this end have been followed before the database was restored? So it may where its
+        worker has not greeted since: then it is of the older copy itself."""
+        if self._restored_at is None:
+            return False
+        last = self._facts.get(_before(self._restored_at, end.spool_id))
+        return last is None or end.seq <= last or end.ended_at <= self._restored_at
 
     # -- what workers report ----------------------------------------------------------------------
 
@@ -630,7 +656,7 @@ class Dispatcher:
                 )
                 draft.intents.append(row)
                 pause = self._pause_of(definition.uid, now)
-                if self._restored_at is not None and end.ended_at <= self._restored_at:
+                if self._is_from_before(end):
                     draft.closings.append(Closing(row, now, Verdict.LOST, RESTORED_TEXT))
                 elif pause is not None:
                     reason = paused_text(pause)
@@ -722,8 +748,9 @@ class Dispatcher:
 
     def _offer_one(self, start: _Start, draft: _Draft) -> None:
         row = start.row
-        if row.worker_uid == NOBODY and start.loaded and not self._settled(draft.now):
-            return
+        older = start.loaded or row.kind == Kind.FOLLOW
+        if row.worker_uid == NOBODY and older and not self._settled(draft.now):
+            return  # it may have been made before, and that be lost with the database
         definition = self._definitions.get(row.schedule_uid)
         if (
             definition is not None
@@ -811,6 +838,10 @@ class Dispatcher:
         times, at = start.refused_at.get(uid, (0, 0.0))
         pause = min(REFUSED_MOST_S, REFUSED_FIRST_S * 2 ** min(times, 10)) if times else 0.0
         return now.boottime >= at + pause or not times
+
+
+def _before(restored_at: int, spool_id: bytes) -> str:
+    return f"{BEFORE} {restored_at} {spool_id.hex()}"
 
 
 def _cancel_text(row: CancelRow) -> str:

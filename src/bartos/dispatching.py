@@ -140,6 +140,7 @@ class Dispatching:
         self._lost_after = lost_after
         self._witness = witness
         self._commits = 0
+        self._counts = True
         self._dispatcher: Dispatcher | None = None
         self._queue: deque[Event | _Action] = deque()
         self._wake = asyncio.Event()
@@ -162,8 +163,11 @@ class Dispatching:
         found = self.dispatcher.asked(worker_uid, spool_id, session)
         return [Asked(run_id=run_id, number=number) for run_id, number in found]
 
-    def joined(self, member: Member, *, restored: bool) -> None:
-        self._tell(Joined(member.session, member.spool_id, facts_of(member), restored))
+    async def restored(self, worker_uid: bytes) -> None:
+        await self._do(lambda: self._handle(Restored(worker_uid)))
+
+    def joined(self, member: Member, *, last: int) -> None:
+        self._tell(Joined(member.session, member.spool_id, facts_of(member), last))
 
     def left(self, worker_uid: bytes, session: bytes) -> None:
         self._tell(Left(worker_uid, session))
@@ -300,18 +304,24 @@ class Dispatching:
         self._queue.clear()
         self._tell(PausesChanged(pauses))
         self.schedules_changed()
-        there, seen = state.facts.get(COMMITS, 0), self._witnessed()
-        self._commits = max(there, seen)
-        if there < seen:
-            # Only now, since it is known by now which planned starts there are.
-            self._tell(Restored())
+        self._commits, seen = state.facts.get(COMMITS, 0), self._witnessed()
+
+        async def begin() -> None:
+            # Only now, since it is known by now which planned starts there are. What was committed
+            # meanwhile did not count: that the copy is older has to stay known.
+            if self._commits < seen:
+                self._commits, self._counts = seen, True
+                await self._handle(Restored())
+            await self._follow()
+
+        self._counts = self._commits >= seen
+        self._tell(_Action(begin))
 
     def _witnessed(self) -> int:
         return 0 if self._witness is None else self._witness.read()
 
     async def run_forever(self) -> None:
         """Until cancelled; `load` comes first."""
-        await self._follow()
         tick_at = self._clock.boottime()
         while True:
             due = self.dispatcher.next_due(self._now())
@@ -380,8 +390,9 @@ class Dispatching:
     async def _commit(self, change: DispatchChange) -> frozenset[bytes]:
         """Commit, however long it takes: nothing is sent before."""
         tries = 0
-        self._commits += 1
-        change = replace(change, facts={**change.facts, COMMITS: self._commits})
+        if self._counts:
+            self._commits += 1
+            change = replace(change, facts={**change.facts, COMMITS: self._commits})
         while True:
             try:
                 made = await self._store.commit_dispatch(change)
@@ -396,7 +407,7 @@ class Dispatching:
                 tries += 1
             else:
                 self._away = False
-                if self._witness is not None:
+                if self._witness is not None and self._counts:
                     self._witness.write(self._commits)
                 return made
 

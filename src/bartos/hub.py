@@ -43,8 +43,13 @@ class Orders(Protocol):
     def asked(self, worker_uid: bytes, spool_id: bytes, session: bytes) -> list[Asked]:
         """A worker greets: of which offers is it to say what became?"""
 
-    def joined(self, member: Member, *, restored: bool) -> None:
-        """Its session is confirmed; `restored`: the store has less than it saw acknowledged."""
+    async def restored(self, worker_uid: bytes) -> None:
+        """The store has less than a worker that greets saw acknowledged; returns when that is
+        noted, before anything that it reports is stored. Raises `StoreUnavailable`."""
+
+    def joined(self, member: Member, *, last: int) -> None:
+        """Its session is confirmed; `last` is the number of the last state record that it had when
+        it greeted."""
 
     def left(self, worker_uid: bytes, session: bytes) -> None:
         """Its session is over, whether it was confirmed or not."""

@@ -340,8 +340,10 @@ async def test_the_end_of_a_run_that_others_follow_is_kept(settings: StoreSettin
         await reporter.state(ended(3, Verdict.FAILED), ended(2))
         found = await store.parent_ends()
         assert found == [
-            ParentEnd(run_id(2), SCHEDULE, "backup", NOON + 2000, Verdict.OK, NOON + 10),
-            ParentEnd(run_id(3), SCHEDULE, "backup", NOON + 3000, Verdict.FAILED, NOON + 10),
+            ParentEnd(run_id(2), SCHEDULE, "backup", NOON + 2000, Verdict.OK, NOON + 10, SPOOL, 7),
+            ParentEnd(
+                run_id(3), SCHEDULE, "backup", NOON + 3000, Verdict.FAILED, NOON + 10, SPOOL, 6
+            ),
         ]
         assert await store.parent_ends(1) == found[:1]
         await store.commit_dispatch(DispatchChange(followed=[run_id(2), run_id(3)]))

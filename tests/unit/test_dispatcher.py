@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from bartos.dispatch_events import Commit, Committed, GivenUp, Left, Now, Restored, SendCancel, Tick
+from bartos.dispatch_events import (
+    Commit,
+    Committed,
+    GivenUp,
+    Left,
+    Now,
+    ParentsEnded,
+    Restored,
+    SendCancel,
+    Tick,
+)
 from bartos.dispatcher import GRACE_S, SILENCE_S, Dispatcher, wants
 from bartos.store.orders import ALL_SCHEDULES, RESTORED, DispatchState, PauseRow
 from libbarto.identity import Kind, occurrence_id, schedule_uid
@@ -681,6 +691,7 @@ def follow(when: str = "ok") -> Desk:
     desk.store.watch(desk.dispatcher.followed)
     desk.join("web1")
     desk.join("web2")
+    desk.advance(GRACE_S)
     desk.claims("web1", named("parent"), schedule_uid("backup"), "backup", MIDNIGHT)
     return desk
 
@@ -719,10 +730,11 @@ def test_a_follow_up_looks_at_the_verdict(when: str, verdict: Verdict, starts: i
 
 def test_the_end_of_a_parent_is_followed_though_the_server_dies() -> None:
     desk = follow()
-    desk.store.run_ended(desk.past.runs[named("parent")])
+    desk.store.run_ended(desk.past.runs[named("parent")], desk.spools["web1"], 1)
     desk.restart()
     desk.join("web1")
     desk.end("web1", named("parent"))
+    desk.advance(20)
     assert len(desk.offers()) == 1
 
 
@@ -744,9 +756,91 @@ def test_after_a_restoration_nobody_knows_of_what_followed_before() -> None:
     desk.end("web1", named("parent"))
     assert desk.offers() == []
     assert desk.words() == [(0.0, "lost")]
-    desk.advance(10)
+    desk.advance(20)
     desk.claims("web1", named("later"), schedule_uid("backup"), "backup", MIDNIGHT)
     desk.end("web1", named("later"))
+    assert len(desk.offers()) == 1
+
+
+def restored_behind(desk: Desk) -> None:
+    """The database is put back to before a parent ran; its worker comes back with ten records."""
+    desk.past.runs.clear()
+    desk.restart()
+    desk.do(Restored())
+    desk.join("web1", last=10)
+    desk.advance(20)
+
+
+def ends(desk: Desk, parent: str, worker: str, seq: int, ahead: int = 0) -> None:
+    desk.claims(worker, named(parent), schedule_uid("backup"), "backup", MIDNIGHT)
+    desk.end(worker, named(parent), seq=seq, at=desk.wall + ahead)
+
+
+def test_what_ended_before_a_restoration_is_told_by_number_as_clocks_may_be_wrong() -> None:
+    desk = follow()
+    restored_behind(desk)
+    ends(desk, "before", "web1", 10, ahead=3600 * SECOND)
+    assert desk.offers() == []
+    assert desk.words() == [(0.0, "lost")]
+    ends(desk, "after", "web1", 11)
+    assert len(desk.offers()) == 1
+
+
+def test_the_number_outlives_the_server_and_a_later_greeting() -> None:
+    desk = follow()
+    restored_behind(desk)
+    desk.restart()
+    desk.join("web1", last=13)
+    desk.advance(20)
+    ends(desk, "before", "web1", 10, ahead=3600 * SECOND)
+    assert desk.offers() == []
+    ends(desk, "after", "web1", 12)
+    assert len(desk.offers()) == 1
+
+
+def test_an_end_in_the_older_copy_itself_is_from_before() -> None:
+    desk = follow()
+    desk.store.run_ended(desk.past.runs[named("parent")], named("spool web1 "), 3)
+    kept = desk.store.parent_ends(1)
+    desk.restart()
+    desk.do(Restored())
+    desk.do(ParentsEnded(kept))
+    assert desk.words() == [(0.0, "lost")]
+
+
+def test_a_second_restoration_counts_the_records_anew() -> None:
+    desk = follow()
+    restored_behind(desk)
+    desk.restart()
+    desk.do(Restored())
+    desk.join("web1", last=20)
+    desk.advance(20)
+    ends(desk, "between", "web1", 20, ahead=3600 * SECOND)
+    assert desk.offers() == []
+    ends(desk, "after", "web1", 21)
+    assert len(desk.offers()) == 1
+
+
+def test_a_worker_that_is_there_when_it_is_learned_has_its_number_too() -> None:
+    desk = follow()
+    desk.past.runs.clear()
+    desk.restart()
+    desk.join("web1", last=10)
+    desk.join("web2", restored=True, last=5)
+    desk.advance(20)
+    ends(desk, "before", "web1", 10, ahead=3600 * SECOND)
+    assert desk.offers() == []
+    ends(desk, "after", "web1", 11)
+    assert len(desk.offers()) == 1
+
+
+def test_what_follows_right_after_a_start_waits_for_what_workers_say() -> None:
+    desk = follow()
+    desk.restart()
+    desk.join("web1")
+    desk.end("web1", named("parent"))
+    assert desk.offers() == [], "the database may be an older copy"
+    desk.advance(20)
     assert len(desk.offers()) == 1
 
 

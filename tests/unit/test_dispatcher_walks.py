@@ -192,7 +192,9 @@ class Walk:
         self.desk.sessions[name] = session
         restored = journal.acknowledged > self.marks.get(spool, 0)
         facts = WorkerFacts(name, named(name))
-        self.desk.do(Joined(session, spool, facts, restored))
+        if restored:
+            self.desk.do(Restored(named(name)))
+        self.desk.do(Joined(session, spool, facts))
         if old is not None:
             self.desk.do(Left(named(name), old))
         for run_id, number in asked:

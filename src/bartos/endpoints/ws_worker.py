@@ -290,6 +290,8 @@ class WorkerLink:
                     )
         if committed and not await self._name_is_free(hello):
             return  # somebody was quicker meanwhile
+        if committed and restored:
+            await self._orders.restored(hello.uid)
         self._granted = INITIAL_CREDIT
         await self._carry_out(self._session.confirmed(committed, INITIAL_CREDIT))
         if not committed:
@@ -313,7 +315,7 @@ class WorkerLink:
             session=self._nonce,
         )
         self._hub.join(self._member)
-        self._orders.joined(self._member, restored=restored)
+        self._orders.joined(self._member, last=hello.state.last)
         log.info("worker connected", extra={"worker": hello.name, "peer": self._transport.peer})
         self._push_wanted.set()
 

@@ -7,7 +7,7 @@ compare-and-set and takes its verdicts along, an intent is closed once, a row th
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
@@ -147,6 +147,8 @@ class Intents:
                 row.slot,
                 Verdict(row.verdict),
                 row.ended_at,
+                bytes(row.spool_id),
+                row.seq,
             )
             for row in rows
         ]
@@ -475,13 +477,15 @@ async def _verdicts(
 
 
 async def keep_ends(
-    connection: AsyncConnection, run_ids: Sequence[bytes], schedules: Collection[bytes]
+    connection: AsyncConnection,
+    ends: Mapping[bytes, tuple[bytes, int]],
+    schedules: Collection[bytes],
 ) -> None:
     """Those of these runs that have just ended, and that others follow, are kept: in the
-    transaction that ended them."""
+    transaction that ended them. Each with the spool and the number of the record that told it."""
     if not schedules:
         return
-    for part in _parts(sorted(set(run_ids))):
+    for part in _parts(sorted(ends)):
         rows = await connection.execute(
             select(
                 run.c.run_id,
@@ -497,9 +501,12 @@ async def keep_ends(
                 run.c.run_id.not_in(select(parent_end.c.run_id)),
             )
         )
-        ends = [dict(row) for row in rows.mappings()]
-        if ends:
-            await connection.execute(insert(parent_end), ends)
+        kept = []
+        for row in rows.mappings():
+            spool_id, seq = ends[bytes(row["run_id"])]
+            kept.append({**row, "spool_id": spool_id, "seq": seq})
+        if kept:
+            await connection.execute(insert(parent_end), kept)
 
 
 async def withdraw_lost(connection: AsyncConnection, run_ids: Sequence[bytes]) -> None:

@@ -318,7 +318,7 @@ class MemoryStore:
                 letter = DeadLetter(seq, raw(record), error)
                 self.dead_letters.append((batch.spool_id, batch.lane, letter))
             else:
-                self._take(batch, record)
+                self._take(batch, seq, record)
         spool.marks[batch.lane] = Mark(batch.last_seq, batch.tag, batch.epoch)
         return True
 
@@ -331,7 +331,7 @@ class MemoryStore:
             return "the run is another worker's"
         return refusal(record)
 
-    def _take(self, batch: Batch, record: Record) -> None:
+    def _take(self, batch: Batch, seq: int, record: Record) -> None:
         run_id = run_of(record)
         if not (run_id is None or run_id in self._runs or isinstance(record, Claimed)):
             return  # retention has dropped it
@@ -349,7 +349,7 @@ class MemoryStore:
             case Status():
                 self._status(record)
             case Ended():
-                self._ended(record)
+                self._ended(batch, seq, record)
             case Decided():
                 self._decided(batch, record)
             case Waiting():
@@ -533,7 +533,7 @@ class MemoryStore:
         )
         self._steps.setdefault((record.run_id, record.attempt), {}).setdefault(step.step, step)
 
-    def _ended(self, record: Ended) -> None:
+    def _ended(self, batch: Batch, seq: int, record: Ended) -> None:
         run = self._runs[record.run_id]
         if run.row.attempt != record.attempt or run.row.verdict not in {None, Verdict.LOST}:
             return
@@ -561,7 +561,7 @@ class MemoryStore:
             sha_err=sha.get(Stream.STDERR, b""),
         )
         if record.final:
-            self._ordered.run_ended(run.row)
+            self._ordered.run_ended(run.row, batch.spool_id, seq)
 
     def _decisive(self, run_id: bytes, attempt: int) -> StepRow | None:
         """The step whose end decided the run's: the first that failed, else the last."""

@@ -229,12 +229,13 @@ class MemoryOrders:
     def watch(self, schedules: Collection[bytes]) -> None:
         self._watched = frozenset(schedules)
 
-    def run_ended(self, row: RunRow) -> None:
-        """A run has got its verdict, in the transaction of its record."""
+    def run_ended(self, row: RunRow, spool_id: bytes, seq: int) -> None:
+        """A run has got its verdict, in the transaction of its record: number `seq` of a spool."""
         if row.schedule_uid in self._watched:
             verdict = Verdict.OK if row.verdict is None else row.verdict
             end = ParentEnd(
-                row.run_id, row.schedule_uid, row.schedule, row.slot, verdict, row.ended_at or 0
+                *(row.run_id, row.schedule_uid, row.schedule, row.slot, verdict),
+                *(row.ended_at or 0, spool_id, seq),
             )
             self._ends.setdefault(row.run_id, end)
 

@@ -135,7 +135,8 @@ class CursorMove:
 
 @dataclass(frozen=True, slots=True)
 class ParentEnd:
-    """A run that others follow has ended: kept until its follow-ups are intents."""
+    """A run that others follow has ended: kept until its follow-ups are intents. The record that
+    told it is number `seq` of the spool `spool_id`."""
 
     run_id: bytes
     schedule_uid: bytes
@@ -143,6 +144,8 @@ class ParentEnd:
     slot: int
     verdict: Verdict
     ended_at: int
+    spool_id: bytes = NOBODY
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)

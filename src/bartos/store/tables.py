@@ -368,6 +368,8 @@ parent_end = Table(
     Column("slot", BigInteger, nullable=False),
     Column("verdict", SmallInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=False),
+    Column("spool_id", Identifier, nullable=False),
+    Column("seq", BigInteger, nullable=False),
     **_OPTIONS,
 )
 

@@ -246,7 +246,12 @@ class Writing(Statements):
                 await covering.clock_back(one.batch.worker_uid, one.record)
         await self._statuses([o.record for o in here if isinstance(o.record, Status)])
         await self._ended(ends)
-        await keep_ends(self.connection, [one.run_id for one in ends if one.final], self.followed)
+        told = {
+            o.record.run_id: (o.batch.spool_id, o.seq)
+            for o in here
+            if isinstance(o.record, Ended) and o.record.final
+        }
+        await keep_ends(self.connection, told, self.followed)
         await self._outputs([o.record for o in here if isinstance(o.record, Output)])
         for one in here:
             if isinstance(one.record, Cut):
