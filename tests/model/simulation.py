@@ -70,6 +70,20 @@ class ModelHost(WorkerHost):
             super().start()
 
 
+class Noted:
+    """The note of how far the database has come, in the server's state directory: it is not put
+    back with the database."""
+
+    def __init__(self) -> None:
+        self._commits = 0
+
+    def read(self) -> int:
+        return self._commits
+
+    def write(self, commits: int) -> None:
+        self._commits = commits
+
+
 class Simulation:
     """`hosts` workers and a server; `seed` decides everything that is left to chance."""
 
@@ -81,6 +95,7 @@ class Simulation:
         self.world = World()
         self.store = ModelStore(self.findings, self.luck)
         self.world.store = self.store
+        self.world.witness = Noted()
         self.hosts: list[ModelHost] = []
         self.restores = self.rng.random() < 0.5
         """Whether the database is put back now and then; then workers keep what is acknowledged,
