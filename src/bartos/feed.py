@@ -113,7 +113,7 @@ class Feed:
     queue: int = QUEUE
     longest: float = LONGEST_S
     over: bool = False
-    on_reader: Callable[[], None] = lambda: None  # noqa: E731 (nobody cares, until somebody does)
+    on_reader: Callable[[], None] = lambda: None
     _number: int = 0
     _ring: deque[Event] = field(default_factory=deque)
     _readers: set[Reader] = field(default_factory=set)

@@ -45,6 +45,8 @@ MOST: Final = 2000
 WORKERS_MOST: Final = 20
 INCOMPLETE_MOST: Final = 10_000
 
+_VERDICTS: Final = frozenset(map(int, Verdict))
+
 
 def connections(hub: Hub) -> list[Connected]:
     """Who is connected, as the faces see it."""
@@ -95,7 +97,7 @@ class News:
         for record in batch.records:
             if isinstance(record, Claimed | Started | Ended):
                 self._runs[record.run_id] = None
-            elif isinstance(record, Decided):
+            elif isinstance(record, Decided) and record.verdict in _VERDICTS:
                 self._ranges.append(_range(batch, record, self._clock.now()))
         if batch.lane is Lane.OUTPUT:
             for run_id, worker in list(self._incomplete.items()):
