@@ -88,13 +88,33 @@ class Enrolment(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Pages:
+    """Where browsers find the pages: at `origin` (`https://barto.example:21526`) below `root`
+    ("/barto", or "" for none).
+
+    `hosts` are the names by which this server may be called, in lower case; addresses always do.
+    `timezone` is the zone in which the pages show times.
+    """
+
+    origin: str = ""
+    root: str = ""
+    hosts: frozenset[str] = frozenset()
+    timezone: str = "UTC"
+
+    @property
+    def url(self) -> str:
+        """Where the first page is, without a slash at the end."""
+        return self.origin + self.root
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the server says about itself; a reload may change it, so ask anew each time.
 
     `api_key` is None where there is none: then nobody gets in over the network. `store` and
     `config_file` are for people and carry no credentials. `config_error` says why the newest
     configuration is not the one in force, and is empty where it is. `begun` is False until the
-    files have been looked at for the first time.
+    files have been looked at for the first time. `pages` says how browsers come here.
     """
 
     api_key: str | None
@@ -103,6 +123,7 @@ class Facts:
     retention: Retention = field(default_factory=Retention)
     config_error: str = ""
     begun: bool = True
+    pages: Pages = Pages()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from bartos.api.app import CLI_PATH, WORKER_PATH, create_app
-from bartos.api.guard import LOCAL, OPEN, Guard, admits, over_unix_socket
+from bartos.api.guard import LOCAL, OPEN, Guard, admit, over_unix_socket
 from bartos.services import Facts, Services
+from bartos.sessions import Sessions
 from tests.asgi import request, scope_of, websocket
-from tests.faces import KEY, Barto
+from tests.faces import KEY, NOON, Barto, StoppedClock
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 WRONG: tuple[dict[str, str], ...] = (
@@ -43,10 +44,14 @@ async def untouchable_endpoint(websocket: WebSocket) -> None:
     raise AssertionError("the worker's endpoint was reached")
 
 
+def admits(scope: Any, key: str) -> bool:
+    return admit(scope, Facts(key, "store", "file"), Sessions(lambda: key), NOON).admitted
+
+
 def guarded(key: str | None = KEY) -> ASGIApp:
     nothing: Any = Untouchable()
     facts = Facts(key, "store", "file")
-    services = Services(nothing, nothing, nothing, lambda: facts, *([nothing] * 6))
+    services = Services(nothing, nothing, nothing, lambda: facts, StoppedClock(), *([nothing] * 5))
     return create_app(services, untouchable_endpoint)
 
 
@@ -146,5 +151,7 @@ async def test_the_lifespan_needs_no_key() -> None:
     async def silent(*_: Any) -> Any:
         return {}
 
-    await Guard(app, lambda: KEY)({"type": "lifespan"}, silent, silent)
+    facts = Facts(KEY, "store", "file")
+    guard = Guard(app, lambda: facts, Sessions(lambda: KEY), StoppedClock())
+    await guard({"type": "lifespan"}, silent, silent)
     assert seen == ["lifespan"]

@@ -26,6 +26,8 @@ from bartos.api import (
 from bartos.api.guard import Guard
 from bartos.endpoints.ws_cli import cli_endpoint
 from bartos.services import Services
+from bartos.sessions import Sessions
+from bartos.web.headers import Headers
 from libbarto.build_info import build_info
 
 WORKER_PATH = "/v1/ws/worker"
@@ -52,7 +54,10 @@ def create_app(
         max_body_size=BODY_MAX,
     )
     app.state.services = services
-    app.add_middleware(Guard, api_key=lambda: services.facts().api_key)
+    sessions = Sessions(lambda: services.facts().api_key)
+    app.state.sessions = sessions
+    app.add_middleware(Guard, facts=services.facts, sessions=sessions, clock=services.clock)
+    app.add_middleware(Headers)
     problems.install(app)
     for module in (events, runs, output, fleet, actions, ledger, names, plan, health, join):
         app.include_router(module.router)

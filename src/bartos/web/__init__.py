@@ -1,0 +1,1 @@
+"""The pages: what is happening, what failed, what comes next."""
