@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from bartos.store.alerts import AlertNews, AlertRow, AlertState, Backlog, Looked, Outcome, Sending
 from bartos.store.checking import occurrence_of, raw, refusal, run_of
 from bartos.store.coverage import (
     clock_back,
@@ -22,6 +23,7 @@ from bartos.store.coverage import (
     slots_in,
     waits_in_vain,
 )
+from bartos.store.memory_alerts import MemoryAlerts
 from bartos.store.memory_orders import MemoryOrders
 from bartos.store.orders import (
     NOBODY,
@@ -164,6 +166,7 @@ class MemoryStore:
         self._steps: dict[Key, dict[int, StepRow]] = {}
         self._chunks: dict[Key, dict[int, ChunkRow]] = {}
         self._ranges = _Ranges()
+        self._alerts = MemoryAlerts(self)
         self._schedules: dict[bytes, ScheduleRow] = {}
         self._words: dict[bytes, str] = {}
         self._timings: dict[bytes, str] = {}
@@ -250,6 +253,63 @@ class MemoryStore:
     def _reach(self) -> None:
         if not self.available:
             raise StoreUnavailable("the store in memory was told to be away")
+
+    # -- alerts -----------------------------------------------------------------------------------
+
+    def all_runs(self) -> Iterable[RunRow]:
+        return [run.row for run in self._runs.values()]
+
+    async def begin_alerts(self, now: int) -> Looked:
+        self._reach()
+        return self._alerts.begin(now)
+
+    async def end_alerts(self) -> None:
+        self._reach()
+        self._alerts.end()
+
+    async def alert_outcomes(self, since: int, until: int, limit: int = 1000) -> list[Outcome]:
+        self._reach()
+        return self._alerts.outcomes(since, until, limit)
+
+    async def alert_endings(self, until: int, limit: int = 1000) -> list[Outcome]:
+        self._reach()
+        return self._alerts.endings(until, limit)
+
+    async def alert_states(self) -> list[AlertState]:
+        self._reach()
+        return self._alerts.states()
+
+    async def alerts_gathering(self, now: int) -> list[AlertRow]:
+        self._reach()
+        return self._alerts.gathering(now)
+
+    async def commit_alerts(self, news: AlertNews) -> bool:
+        self._reach()
+        return self._alerts.commit(news)
+
+    async def claim_sending(self, channel: str, now: int, until: int) -> Sending | None:
+        self._reach()
+        return self._alerts.claim(channel, now, until)
+
+    async def sent(self, sending: Sending, at: int, error: str = "") -> None:
+        self._reach()
+        self._alerts.change(sending, done_at=at, error=error)
+
+    async def send_later(self, sending: Sending, next_at: int, error: str) -> None:
+        self._reach()
+        self._alerts.change(sending, next_at=next_at, error=error, claimed_until=0)
+
+    async def alert_backlog(self) -> list[Backlog]:
+        self._reach()
+        return self._alerts.backlog()
+
+    async def trim_backlog(self, channel: str, most: int, now: int) -> int:
+        self._reach()
+        return self._alerts.trim(channel, most, now)
+
+    async def forget_alerts(self, before: int) -> None:
+        self._reach()
+        self._alerts.forget(before)
 
     # -- sessions ---------------------------------------------------------------------------------
 

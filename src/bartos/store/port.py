@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
+from bartos.store.alerts import Alerts
 from bartos.store.orders import Orders
 from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import Lane, Record, Verdict
@@ -373,7 +374,7 @@ class EpochClaim:
     now: int
 
 
-class Store(Orders, Protocol):
+class Store(Orders, Alerts, Protocol):
     """The server's memory; see the module's text."""
 
     async def open(self) -> None:

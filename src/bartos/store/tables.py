@@ -140,6 +140,7 @@ slot_range = Table(
     # What is told again changes nothing.
     Index("slot_range_key", "worker_uid", "schedule_uid", "first_slot", "run_id", unique=True),
     Index("slot_range_lost", "verdict", "worker_uid"),
+    Index("slot_range_decided", "verdict", "decided_at"),
     Index("slot_range_run", "run_id"),
     Index("slot_range_slot", "last_slot"),
     Index("slot_range_worker", "worker", "last_slot"),
@@ -390,5 +391,50 @@ pause = Table(
     Column("at", BigInteger, nullable=False),
     Column("reason", Long, nullable=False),
     Column("until", BigInteger),
+    **_OPTIONS,
+)
+
+# -- alerts ---------------------------------------------------------------------------------------
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("event", String(16), nullable=False),
+    Column("schedule_uid", Identifier, nullable=False),
+    Column("schedule", Name, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("members", Long, nullable=False),
+    Index("alert_due", "due"),
+    **_OPTIONS,
+)
+
+alert_send = Table(
+    "alert_send",
+    metadata,
+    Column("alert_id", Identifier, nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("claimed_until", BigInteger, nullable=False),
+    Column("done_at", BigInteger),
+    Column("error", Long, nullable=False),
+    PrimaryKeyConstraint("alert_id", "channel"),
+    Index("alert_send_waits", "channel", "done_at", "next_at"),
+    **_OPTIONS,
+)
+
+alert_state = Table(
+    "alert_state",
+    metadata,
+    Column("schedule_uid", Identifier, nullable=False),
+    Column("worker_uid", Identifier, nullable=False),
+    Column("trouble", String(16), nullable=False),
+    Column("seen", BigInteger, nullable=False),
+    Column("slot", BigInteger, nullable=False),
+    Column("run_id", Identifier, nullable=False),
+    PrimaryKeyConstraint("schedule_uid", "worker_uid"),
     **_OPTIONS,
 )
