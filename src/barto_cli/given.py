@@ -82,16 +82,22 @@ def _batches(lines: Iterable[str]) -> Iterator[str]:
 
 
 def screen_of(out: TextIO, *, utc: bool) -> Screen:
-    """What `out` is like: a terminal has a width, and colours unless NO_COLOR (no-color.org) is
-    set or it is a dumb one."""
+    """What `out` is like: a terminal has a width, and colours unless it is a dumb one.
+
+    NO_COLOR (no-color.org) takes colours away; CLICOLOR_FORCE, where it is set and not 0, gives
+    them to a pipe too (bixense.com/clicolors).
+    """
     terminal = out.isatty()
-    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    colour = terminal and os.environ.get("TERM") != "dumb"
+    colour = colour or os.environ.get("CLICOLOR_FORCE", "0") != "0"
+    colour = colour and not os.environ.get("NO_COLOR")
     return Screen(
         zone=times.UTC_ZONE if utc else times.zone_here(),
         now=datetime.now(UTC),
         terminal=terminal,
         width=shutil.get_terminal_size().columns if terminal else None,
         colour=colour,
+        shapes=terminal and (out.encoding or "").lower().replace("-", "") == "utf8",
     )
 
 

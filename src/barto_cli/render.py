@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import enum
 import io
+import itertools
 import json
 import math
 import re
@@ -20,7 +21,7 @@ from typing import Final, TypeAlias
 
 from barto_cli import times
 from libbarto.harmless import UNSAFE, safe
-from libbarto.states import STATES
+from libbarto.states import STATES, state_of
 
 Row: TypeAlias = Mapping[str, object]
 
@@ -45,17 +46,23 @@ class Format(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What the output goes to. `width` is None where lines may be of any length (a pipe)."""
+    """What the output goes to. `width` is None where lines may be of any length (a pipe); `shapes`
+    says that it is a terminal that knows the states' characters."""
 
     zone: times.Zone
     now: datetime
     terminal: bool = False
     width: int | None = None
     colour: bool = False
+    shapes: bool = False
 
     def time(self, moment: datetime | None) -> str:
         """A time for people, in the reader's zone."""
         return "" if moment is None else times.shown(moment, self.zone, self.now)
+
+    def shape(self, state: str | None) -> str:
+        """A state's shape and a space, where shapes can be shown."""
+        return f"{state_of(state).look.shape} " if self.shapes else ""
 
     def paint(self, text: str, code: str | None) -> str:
         """`text` in a colour, where there are colours."""
@@ -137,7 +144,9 @@ class Column:
     """A column: `key` in the row, its `title`, and how a row's value is shown.
 
     `useful` orders the columns: the least useful becomes narrower first, down to `least` columns
-    of the terminal. A column with `least` None is never made narrower.
+    of the terminal. A column with `least` None is never made narrower. A `spare` one is left out
+    where there is no room. What has no room in one that `spills` runs over the next one, where
+    that is empty.
     """
 
     key: str
@@ -146,6 +155,8 @@ class Column:
     right: bool = False
     useful: int = 5
     least: int | None = 8
+    spare: bool = False
+    spills: bool = False
     colour: Callable[[Row], str | None] | None = None
 
     def text(self, row: Row) -> str:
@@ -163,50 +174,96 @@ def by_state(key: str) -> Callable[[Row], str | None]:
     return partial(state_colour, key)
 
 
-def table(columns: Sequence[Column], rows: Iterable[Row], screen: Screen) -> Iterator[str]:
-    """The lines of a table, header first; without rows, nothing at all.
+def table(
+    columns: Sequence[Column], rows: Iterable[Row], screen: Screen, *, header: bool = True
+) -> Iterator[str]:
+    """The lines of a table, `header` first; without rows, nothing at all.
 
-    Where it is too wide, the least useful columns become narrower; where that is not enough, a row
-    takes several lines, of which all but the first are indented: nothing is left out.
+    Where it is too wide, the least useful columns become narrower, then spare ones are left out;
+    where that is not enough, a row takes several lines, of which all but the first are indented.
     """
     held = list(rows)
     if not held:
         return
     cells = [[column.text(row) for column in columns] for row in held]
-    widths = [
-        max(width_of(column.title), *(width_of(line[number]) for line in cells))
-        for number, column in enumerate(columns)
-    ]
+    widths = _widths(columns, cells)
     lines = wrapped(columns, widths, screen.width)
     titles = [column.title for column in columns]
-    for title in _lines(columns, titles, lines, [], screen):
-        yield screen.paint(title, DIM)
+    if header:
+        for title in _lines(columns, titles, lines, [], screen):
+            yield screen.paint(title, DIM)
     for row, texts in zip(held, cells, strict=True):
         paints = [None if column.colour is None else column.colour(row) for column in columns]
         yield from filter(None, _lines(columns, texts, lines, paints, screen))
 
 
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:
+    """How wide each column would like to be. What can run over the next one takes its room too."""
+    widths: list[int] = []
+    for number in reversed(range(len(columns))):
+        column, after = columns[number], widths[0] + len(GAP) if widths else 0
+        width = width_of(column.title)
+        for line in cells:
+            over = after if column.spills and widths and not line[number + 1] else 0
+            width = max(width, width_of(line[number]) - over)
+        widths.insert(0, width)
+    return widths
+
+
 def wrapped(
     columns: Sequence[Column], widths: Sequence[int], width: int | None
 ) -> list[list[tuple[int, int]]]:
-    """For each line of a row, the columns in it and how wide they are."""
-    every = range(len(columns))
+    """For each line of a row, the columns in it and how wide they are: as few lines as can be, and
+    of all ways to break them the one that cuts least."""
+    every = list(range(len(columns)))
     if width is None:
         return [list(zip(every, widths, strict=True))]
-    lines: list[list[int]] = [[]]
-    for number in every:
-        room = width - (len(INDENT) if len(lines) > 1 else 0)
-        if lines[-1] and _least(columns, widths, [*lines[-1], number]) > room:
-            lines.append([])
-        lines[-1].append(number)
+    for number in sorted(every, key=lambda number: columns[number].useful):
+        if columns[number].spare and _least(columns, widths, every) > width:
+            every.remove(number)
+    count = _lines_needed(columns, widths, every, width)
+    ways = itertools.combinations(range(1, len(every)), count - 1)
+    lines = min(
+        ([every[a:b] for a, b in itertools.pairwise((0, *way, len(every)))] for way in ways),
+        key=lambda lines: _cut(columns, widths, lines, width),
+    )
     fit = []
     for place, line in enumerate(lines):
-        room = width - (len(INDENT) if place else 0)
         some = [columns[number] for number in line]
+        room = width - _indent(place)
         fit.append(
             list(zip(line, fitted(some, [widths[number] for number in line], room), strict=True))
         )
     return fit
+
+
+def _lines_needed(
+    columns: Sequence[Column], widths: Sequence[int], every: Sequence[int], width: int
+) -> int:
+    line: list[int] = []
+    count = 1
+    for number in every:
+        if line and _least(columns, widths, [*line, number]) > width - _indent(count - 1):
+            line, count = [], count + 1
+        line.append(number)
+    return count
+
+
+def _cut(
+    columns: Sequence[Column], widths: Sequence[int], lines: Sequence[Sequence[int]], width: int
+) -> tuple[int, int]:
+    """What does not fit at all, and what does not fit unless it is cut."""
+    overflow = missing = 0
+    for place, line in enumerate(lines):
+        room = width - _indent(place)
+        overflow += max(0, _least(columns, widths, line) - room) if len(line) > 1 else 0
+        wanted = sum(widths[number] for number in line) + len(GAP) * (len(line) - 1)
+        missing += max(0, wanted - room)
+    return overflow, missing
+
+
+def _indent(place: int) -> int:
+    return len(INDENT) if place else 0
 
 
 def _least(columns: Sequence[Column], widths: Sequence[int], numbers: Sequence[int]) -> int:
@@ -245,12 +302,19 @@ def _lines(
 ) -> Iterator[str]:
     """The lines of one row, or of the header."""
     for place, line in enumerate(lines):
-        parts = []
-        for number, width in line:
-            column = columns[number]
-            text = cut(texts[number], width)
-            # The last of a line needs no air behind it, and a line with one of its own none before.
-            fill = " " * (width - width_of(text)) if len(line) > 1 or place == 0 else ""
+        parts: list[str] = []
+        covered = False
+        for at, (number, width) in enumerate(line):
+            if covered:  # the one before has taken this one's room
+                covered = False
+                continue
+            column, room = columns[number], width
+            if column.spills and at + 1 < len(line) and width_of(texts[number]) > width:
+                following, more = line[at + 1]
+                covered = not texts[following]
+                room += len(GAP) + more if covered else 0
+            text = cut(texts[number], room)
+            fill = " " * (room - width_of(text))
             if paints:
                 text = screen.paint(text, paints[number])
             parts.append(fill + text if column.right else text + fill)

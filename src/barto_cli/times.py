@@ -115,6 +115,19 @@ def duration(seconds: float | None) -> str:
     return f"{whole}s"
 
 
+def rough(seconds: float) -> str:
+    """How long, in the one unit that says most.
+
+    >>> [rough(s) for s in (0.2, 42, 2300, 32_400, 111_600, 90 * 86_400, -5)]
+    ['0s', '42s', '38m', '9h', '31h', '90d', '0s']
+    """
+    whole = max(0, int(seconds))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if whole >= 2 * size:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
 def size(count: int | None) -> str:
     """Bytes for people.
 

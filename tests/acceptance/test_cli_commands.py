@@ -95,15 +95,15 @@ def test_runs_tells_when_where_what_how_and_how_long(barto: Barto, local: Cli) -
     code, out, _ = local("runs")
     lines = out.decode().splitlines()
     assert code == 0
-    assert lines[0].split()[:6] == ["WHEN", "(UTC)", "WORKER", "SCHEDULE", "VERDICT", "DURATION"]
+    assert lines[0].split()[:6] == ["WHEN", "(UTC)", "WORKER", "SCHEDULE", "VERDICT", "TOOK"]
     assert "web2    slow      running" in lines[1]
     assert "timed out, SIGKILL" in lines[2]
     assert "failed, exit 77" in lines[3]
     assert lines[4].startswith("Tue 24 Nov 12:00:00")
     assert "1m30s" in lines[4]
     assert run.startswith(lines[4].split()[-1].replace("-", ""))
-    assert lines[5].startswith("Tue 24 Nov 11:57:00 to Tue 24 Nov 11:59:00")
-    assert "missed 3 times: worker was away" in lines[5]
+    assert lines[5].startswith("Tue 24 Nov 11:59:00")
+    assert "missed 3 times since Tue 24 Nov 11:57:00: worker was away" in lines[5]
 
 
 def test_runs_can_be_filtered(barto: Barto, local: Cli) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -135,9 +135,18 @@ def _label(text: str) -> tuple[str, str]:
 
 def worker_list(given: Given) -> None:
     """Every worker: whether it is here, its clock, its labels."""
-    screen = given.screen
     rows: list[dict[str, Any]] = given.client.get("/api/v1/workers")["workers"]
-    columns = [
+    keys = (
+        *("name", "uid", "connected", "since", "last_seen", "first_seen", "address", "version"),
+        *("clock_offset_seconds", "generation", "labels", "facts", "alarm"),
+    )
+    given.emit(Listing(worker_columns(given.screen, rows), rows, keys))
+    _total(given, rows)
+
+
+def worker_columns(screen: Screen, rows: Sequence[Row]) -> list[Column]:
+    """The columns of a table of workers."""
+    return [
         Column("name", "WORKER", useful=9),
         Column("connected", "STATE", _state, colour=_state_colour, least=None),
         Column("since", f"SINCE ({screen.zone.name})", lambda row: _seen(screen, row), least=None),
@@ -148,12 +157,6 @@ def worker_list(given: Given) -> None:
         Column("labels", "LABELS", useful=2, least=6),
         *([Column("alarm", "ALARM", useful=8)] if any(row["alarm"] for row in rows) else []),
     ]
-    keys = (
-        *("name", "uid", "connected", "since", "last_seen", "first_seen", "address", "version"),
-        *("clock_offset_seconds", "generation", "labels", "facts", "alarm"),
-    )
-    given.emit(Listing(columns, rows, keys))
-    _total(given, rows)
 
 
 def worker_reset(given: Given, name: str, *, yes: bool, dry_run: bool, reason: str) -> None:

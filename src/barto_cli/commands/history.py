@@ -115,18 +115,31 @@ def run_columns(screen: Screen, rows: Sequence[Row]) -> list[Column]:
     return [
         Column("slot", f"WHEN ({screen.zone.name})", lambda row: _when(screen, row), least=None),
         Column("worker", "WORKER", useful=3),
-        Column("schedule", "SCHEDULE", useful=4, least=12),
-        Column("verdict", "VERDICT", outcome, useful=2, least=14, colour=_colour),
-        Column("seconds", "DURATION", _took, right=True, least=None),
+        Column("schedule", "SCHEDULE", useful=4, least=10),
+        Column(
+            "verdict",
+            "VERDICT",
+            lambda row: _verdict(screen, row),
+            useful=2,
+            least=12,
+            colour=_colour,
+        ),
+        Column("seconds", "TOOK", _took, right=True, least=None),
         Column("id", "RUN", lambda row: ids.get(str(row.get("id")), ""), least=None),
     ]
 
 
 def _when(screen: Screen, row: Row) -> str:
-    first = screen.time(times.read(str(row["slot"])))
+    """The planned start; of several, the last."""
+    return screen.time(times.read(str(row.get("last_slot") or row["slot"])))
+
+
+def _verdict(screen: Screen, row: Row) -> str:
+    words = outcome(row)
     if row.get("last_slot") in {None, row["slot"]}:
-        return first
-    return f"{first} to {screen.time(times.read(str(row['last_slot'])))}"
+        return words
+    verdict, colon, reason = words.partition(":")
+    return f"{verdict} since {screen.time(times.read(str(row['slot'])))}{colon}{reason}"
 
 
 def _took(row: Row) -> str:

@@ -7,7 +7,47 @@ from typing import Annotated
 from barto_cli.declared.common import Limit, Named, OnlyOf, Output, Run, Since, Until, Utc, given_by
 from libbarto import command_line as cli
 
-commands = cli.Program("history", help="See what ran")
+commands = cli.Program("history", help="See what is, what comes, and what was")
+
+
+@commands.command()
+def status(context: cli.Context, output: Output = None, utc: Utc = False) -> None:
+    """Show on one screen what is not well, what runs, and what comes next.
+
+    Example: barto-cli status
+    """
+    from barto_cli.commands import status as screen
+
+    with given_by(context, output, utc) as given:
+        screen.status(given)
+
+
+@commands.command()
+def timers(
+    context: cli.Context,
+    schedule: Named = None,
+    worker: OnlyOf = None,
+    every: Annotated[
+        bool, cli.Option("--all", help="Those too that are disabled, or never due.")
+    ] = False,
+    limit: Annotated[
+        int | None, cli.Option("-n", "--limit", metavar="N", min=1, help="So many rows at most.")
+    ] = None,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Show when each schedule runs next on each worker, and how it ended there last. Where nothing
+    is planned it says why: paused, offline, never.
+
+    Examples:
+        barto-cli timers
+        barto-cli timers backup --worker web1
+        barto-cli timers --all -o csv
+    """
+    from barto_cli.commands import timers as table
+
+    with given_by(context, output, utc) as given:
+        table.timers(given, schedule, worker=worker, every=every, limit=limit)
 
 
 @commands.command()

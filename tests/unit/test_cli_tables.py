@@ -1,0 +1,339 @@
+"""What people see: every table at 80 and at 200 columns, narrow, and piped, as it was approved.
+
+The texts stand in snapshots/. Where a change is meant, write them anew with
+`SNAPSHOTS=write pytest tests/unit/test_cli_tables.py`, and look at the difference.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from barto_cli.commands import fleet, history, status, timers
+from barto_cli.render import Column, Format, Listing, Screen, lines_of, table, width_of
+from barto_cli.times import UTC_ZONE, Zone
+
+SNAPSHOTS: Final = Path(__file__).with_name("snapshots")
+NOW: Final = datetime(2026, 11, 24, 15, 22, 0, tzinfo=UTC)
+BERLIN: Final = Zone("Europe/Berlin", ZoneInfo("Europe/Berlin"))
+PIPE: Final = Screen(BERLIN, NOW)
+WIDTHS: Final = (34, 49, 80, 200)
+
+
+def at(hours: float) -> str:
+    return (NOW + timedelta(hours=hours)).isoformat()
+
+
+def on(width: int) -> Screen:
+    return replace(PIPE, terminal=True, width=width, shapes=True)
+
+
+def approved(name: str, told: Callable[[Screen], Iterable[str]], widths: Sequence[int]) -> None:
+    """Compare what is told with what was approved, and see that no line is too long."""
+    parts = []
+    for width in widths:
+        lines = list(told(on(width)))
+        assert max(map(width_of, lines)) <= width
+        parts += [f"== {width} columns", *lines, ""]
+    parts += ["== piped", *told(PIPE), ""]
+    text = "\n".join(parts)
+    file = SNAPSHOTS / f"{name}.txt"
+    if os.environ.get("SNAPSHOTS") == "write":
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+def tabled(columns: Callable[[Screen], Sequence[Column]], rows: Any) -> Any:
+    return lambda screen: lines_of(Listing(columns(screen), rows), Format.TABLE, screen)
+
+
+# -- timers ---------------------------------------------------------------------------------------
+
+
+def timer(schedule: str, worker: str, **more: Any) -> dict[str, Any]:
+    facts = {
+        "state": "planned",
+        "next": None,
+        "timezone": "Europe/Berlin",
+        "by": "",
+        "until": None,
+        "reason": "",
+        "last": None,
+        "verdict": None,
+        "seconds": None,
+        "exit_code": None,
+        "signal": None,
+        "run": None,
+        "running": False,
+    }
+    return dict(timers.timed({**facts, "schedule": schedule, "worker": worker, **more}, NOW))
+
+
+TIMERS: Final = [
+    timer("tick", "web1", next=at(-0.001), last=at(-0.01), verdict="ok", seconds=0.0123),
+    timer("backup", "web1", next=at(9.9), last=at(-14.1), verdict="ok", seconds=42.1),
+    timer(
+        "a-schedule-with-quite-a-long-name",
+        "some-worker.example.org",
+        next=at(30),
+        timezone="America/New_York",
+        last=at(-400),
+        verdict="timed_out",
+        seconds=3600.0,
+    ),
+    timer("report", "db1", next=at(45 * 24), last=at(-1), running=True, run="019a"),
+    timer("export", "", next=at(4000), timezone=""),
+    timer(
+        "sync",
+        "web2",
+        state="paused",
+        by="ann",
+        until=at(1.7),
+        last=at(-4),
+        verdict="failed",
+        exit_code=1,
+        seconds=3.0,
+    ),
+    timer(
+        "mirror",
+        "nas",
+        state="paused",
+        by="ann",
+        until=at(40),
+        last=at(-31),
+        signal=9,
+        verdict="failed",
+    ),
+    timer("backup", "laptop", state="offline", last=at(-100), verdict="missed"),
+    timer("old", "web1", state="never", reason="2020-01-01 is over"),
+    timer("off", "web1", state="disabled"),
+    timer("new", "web9", state="unknown"),
+]
+
+
+def test_timers() -> None:
+    approved("timers", tabled(lambda s: timers.timer_columns(s, TIMERS), TIMERS), WIDTHS)
+
+
+def test_no_planned_start_of_the_past_is_shown() -> None:
+    for row in TIMERS:
+        words = timers.next_words(PIPE, row)
+        assert words
+        assert "Tue 24 Nov" not in words or "to" in words
+
+
+# -- status ---------------------------------------------------------------------------------------
+
+
+def failing(schedule: str, worker: str, state: str, **more: Any) -> dict[str, Any]:
+    facts = {
+        "reason": "",
+        "exit_code": None,
+        "signal": None,
+        "run": None,
+        "slot": at(-14),
+        "times": 1,
+        "since": None,
+        "usual_seconds": None,
+    }
+    return {**facts, "schedule": schedule, "worker": worker, "state": state, **more}
+
+
+def running(schedule: str, worker: str, hours: float, run: str = "1") -> dict[str, Any]:
+    began = at(-hours)
+    return {"schedule": schedule, "worker": worker, "id": run, "started": began, "claimed": began}
+
+
+STATUS: Final[dict[str, Any]] = {
+    "counts": {"ok": 41, "failed": 2, "stuck": 1, "paused": 1, "running": 2, "late": 0},
+    "workers": 13,
+    "connected": 12,
+    "away": ["roaming"],
+    "drained": [],
+    "schedules": 17,
+    "confirmed": 12,
+    "meant": 12,
+    "failing": [
+        failing("backup", "web1", "failed", exit_code=1, times=3, since=at(-62)),
+        failing(
+            "mirror",
+            "nas",
+            "stuck",
+            slot=at(-31),
+            usual_seconds=2400.0,
+            run="2",
+            reason="2 planned starts skipped",
+        ),
+        failing("sync", "laptop-of-somebody.example.org", "missed", reason="worker was away"),
+        failing("mail", "web2", "interrupted"),
+    ],
+    "running": [running("mirror", "nas", 31, "2"), running("backup", "db1", 0.0117)],
+    "next": [
+        {
+            "schedule": "updates",
+            "first": at(0.64),
+            "last": at(1.62),
+            "workers": 12,
+            "worker": "",
+            "timezone": "",
+        },
+        {
+            "schedule": "backup",
+            "first": at(11),
+            "last": at(11),
+            "workers": 1,
+            "worker": "web1",
+            "timezone": "",
+        },
+    ],
+}
+
+
+def test_status() -> None:
+    approved("status", lambda screen: status.status_lines(STATUS, screen), (49, 80, 200))
+
+
+def test_status_of_many() -> None:
+    many = {
+        **STATUS,
+        "failing": [failing("s", f"web{n}", "failed", exit_code=2) for n in range(12)],
+        "away": [f"web{n}" for n in range(20)],
+        "connected": 4000,
+        "workers": 5000,
+        "confirmed": 3990,
+        "meant": 5000,
+        "running": [running("s", f"db{n}", n) for n in range(20)],
+    }
+    approved("status-many", lambda screen: status.status_lines(many, screen), (80,))
+
+
+@pytest.mark.parametrize("missing", ["workers", "schedules"])
+def test_an_empty_status_teaches_the_next_step(missing: str) -> None:
+    nothing = dict.fromkeys(("workers", "connected", "schedules", "confirmed", "meant"), 0)
+    lists: dict[str, Any] = {"away": [], "drained": [], "failing": [], "running": [], "next": []}
+    empty = {**nothing, "workers": 1, **lists, "counts": {}, missing: 0}
+    *_, last = status.status_lines(empty, PIPE)
+    assert "barto " in last
+
+
+# -- runs -----------------------------------------------------------------------------------------
+
+
+def run(number: int, schedule: str, worker: str, hours: float, **more: Any) -> dict[str, Any]:
+    facts = {
+        **dict.fromkeys(history.RUN_KEYS),
+        "id": f"019ab4d2-c0e4-8{number:03}-8000-0000000000{number:02}",
+        "slot": at(hours),
+        "last_slot": at(hours),
+        "count": 1,
+        "reason": "",
+        "verdict": "ok",
+        "seconds": 2.0,
+    }
+    return {**facts, "schedule": schedule, "worker": worker, **more}
+
+
+RUNS: Final = [
+    run(1, "backup", "web1", -0.1, verdict=None, seconds=None),
+    run(2, "backup", "db1", -0.2, seconds=0.0042),
+    run(3, "mirror", "nas", -31, verdict=None, seconds=None, stuck="31h; usual is 40m at most"),
+    run(
+        4,
+        "a-schedule-with-quite-a-long-name",
+        "some-worker.example.org",
+        -40,
+        verdict="failed",
+        exit_code=77,
+        reason="step 2 ended with exit 77",
+        seconds=123.0,
+    ),
+    run(5, "sync", "web2", -50, verdict="failed", signal=9, seconds=90_061.0),
+    run(6, "sync", "web3", -60, verdict="timed_out", seconds=3600.0),
+    run(7, "日本語", "東京", -70, verdict="interrupted", reason="may or may not have started"),
+    {
+        **run(
+            8, "backup", "roaming", -90, verdict="missed", reason="worker was away", seconds=None
+        ),
+        "id": None,
+        "count": 3,
+        "last_slot": at(-80),
+    },
+]
+
+
+def test_runs() -> None:
+    approved("runs", tabled(lambda s: history.run_columns(s, RUNS), RUNS), WIDTHS)
+
+
+# -- workers --------------------------------------------------------------------------------------
+
+
+def worker(name: str, **more: Any) -> dict[str, Any]:
+    facts = {
+        "connected": True,
+        "since": at(-3),
+        "last_seen": at(-3),
+        "address": "192.0.2.17",
+        "version": "2.0.0",
+        "clock_offset_seconds": 0.0015,
+        "generation": 17,
+        "labels": {"role": "web"},
+        "alarm": "",
+    }
+    return {**facts, "name": name, **more}
+
+
+WORKERS: Final = [
+    worker("web1"),
+    worker("some-worker.example.org", address="2001:db8::ff00:42:8329", labels={"os": "debian"}),
+    worker("roaming", connected=False, since=None, clock_offset_seconds=None, last_seen=at(-90)),
+]
+
+
+def test_workers() -> None:
+    columns = lambda screen: fleet.worker_columns(screen, WORKERS)  # noqa: E731 (one line)
+    approved("workers", tabled(columns, WORKERS), WIDTHS)
+
+
+# -- tables in general ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 13, 21, 40, 60, 90])
+def test_no_table_is_wider_than_the_terminal(width: int) -> None:
+    rows = [{"a": "x" * n, "b": "漢字" * n, "c": n} for n in range(12)]
+    columns = [
+        Column("a", "FIRST", useful=1),
+        Column("b", "SECOND", useful=2, least=4),
+        Column("c", "N", right=True, least=None),
+    ]
+    for line in table(columns, rows, replace(PIPE, width=width)):
+        assert width_of(line) <= max(width, 3)
+
+
+def test_colours_are_for_states_and_do_not_move_anything() -> None:
+    plain = list(table(history.run_columns(on(80), RUNS), RUNS, on(80)))
+    coloured = replace(on(80), colour=True)
+    painted = list(table(history.run_columns(coloured, RUNS), RUNS, coloured))
+    stripped = [strip(line) for line in painted]
+    assert [line.rstrip() for line in stripped] == plain
+    assert "\x1b[31m" in "".join(painted)
+
+
+def strip(text: str) -> str:
+    import re
+
+    return re.sub("\x1b\\[[0-9;]*m", "", text)
+
+
+def test_utc_is_named_in_the_header() -> None:
+    screen = replace(PIPE, zone=UTC_ZONE)
+    assert next(iter(table(timers.timer_columns(screen, TIMERS), TIMERS, screen))).startswith(
+        "NEXT (UTC)"
+    )
