@@ -78,6 +78,7 @@ ROOMS: dict[str, Room] = {
     "bartos.checksum": Room.CORE,
     "bartos.nearest": Room.CORE,
     "bartos.planning": Room.CORE,
+    "bartos.outlook": Room.CORE,
     "bartos.preview": Room.CORE,
     "bartos.transcript": Room.CORE,
     "bartos.updates": Room.CORE,

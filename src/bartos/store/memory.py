@@ -23,6 +23,7 @@ from bartos.store.coverage import (
     slots_in,
     waits_in_vain,
 )
+from bartos.store.lasts import LastMissed, LastRun
 from bartos.store.memory_alerts import MemoryAlerts
 from bartos.store.memory_orders import MemoryOrders
 from bartos.store.orders import (
@@ -780,6 +781,70 @@ class MemoryStore:
     async def runs_by_id(self, run_ids: Collection[bytes]) -> list[RunRow]:
         self._reach()
         return [self._shown(self._runs[one]) for one in sorted(set(run_ids)) if one in self._runs]
+
+    # -- what came last ---------------------------------------------------------------------------
+
+    async def newest_runs(self, pairs: Collection[tuple[bytes, bytes]]) -> list[LastRun]:
+        self._reach()
+        newest: dict[tuple[bytes, bytes, Verdict | None], RunRow] = {}
+        for run in self._runs.values():
+            row = run.row
+            if (row.worker_uid, row.schedule_uid) in pairs:
+                key = row.worker_uid, row.schedule_uid, row.verdict
+                if key not in newest or newest[key].slot < row.slot:
+                    newest[key] = row
+        return [
+            LastRun(
+                row.worker_uid,
+                row.schedule_uid,
+                row.run_id,
+                row.slot,
+                row.verdict,
+                row.started_at,
+                row.ended_at,
+                row.exit_code,
+                row.signal,
+                row.reason,
+            )
+            for row in newest.values()
+        ]
+
+    async def newest_missed(self, pairs: Collection[tuple[bytes, bytes]]) -> list[LastMissed]:
+        self._reach()
+        newest: dict[tuple[bytes, bytes], SlotRange] = {}
+        for row in self._ranges:
+            pair = row.worker_uid, row.schedule_uid
+            if pair in pairs and (pair not in newest or newest[pair].first_slot < row.first_slot):
+                newest[pair] = row
+        return [
+            LastMissed(
+                row.worker_uid,
+                row.schedule_uid,
+                row.first_slot,
+                row.last_slot,
+                row.count,
+                row.reason,
+            )
+            for row in newest.values()
+            if row.verdict is Verdict.MISSED
+        ]
+
+    async def failures_after(
+        self, worker_uid: bytes, schedule_uid: bytes, after: int, limit: int
+    ) -> list[int]:
+        self._reach()
+        rows = (run.row for run in self._runs.values())
+        return sorted(
+            row.slot
+            for row in rows
+            if _of(row, worker_uid, schedule_uid) and row.slot > after and row.verdict in FAILURES
+        )[:limit]
+
+    async def last_runs(self, worker_uid: bytes, schedule_uid: bytes, limit: int) -> list[bytes]:
+        self._reach()
+        rows = (run.row for run in self._runs.values())
+        keys = ((row.slot, row.run_id) for row in rows if _of(row, worker_uid, schedule_uid))
+        return [run_id for _, run_id in sorted(keys, reverse=True)[:limit]]
 
     async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
         self._reach()

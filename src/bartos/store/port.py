@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from bartos.store.alerts import Alerts
+from bartos.store.lasts import Lasts
 from bartos.store.orders import Orders
 from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import Lane, Record, Verdict
@@ -374,7 +375,7 @@ class EpochClaim:
     now: int
 
 
-class Store(Orders, Alerts, Protocol):
+class Store(Orders, Alerts, Lasts, Protocol):
     """The server's memory; see the module's text."""
 
     async def open(self) -> None:

@@ -13,6 +13,7 @@ from bartos.store.accounting import Coverage
 from bartos.store.engines import Engines
 from bartos.store.intents import Intents
 from bartos.store.migrating import bring_up, migrate, pending
+from bartos.store.newest import Newest
 from bartos.store.outbox import Outbox
 from bartos.store.port import (
     BARRED,
@@ -57,7 +58,7 @@ def reader(settings: StoreSettings) -> SqlStore:
     return store
 
 
-class SqlStore(Coverage, Intents, Outbox):
+class SqlStore(Coverage, Intents, Outbox, Newest):
     """See `bartos.store.port.Store`."""
 
     def __init__(self, settings: StoreSettings) -> None:
