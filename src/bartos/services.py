@@ -106,6 +106,11 @@ class Pages:
         """Where the first page is, without a slash at the end."""
         return self.origin + self.root
 
+    @property
+    def secure(self) -> bool:
+        """Browsers come through TLS, be it that of a proxy."""
+        return self.origin.startswith("https:")
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

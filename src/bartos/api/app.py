@@ -27,6 +27,7 @@ from bartos.api.guard import Guard
 from bartos.endpoints.ws_cli import cli_endpoint
 from bartos.services import Services
 from bartos.sessions import Sessions
+from bartos.web import app as pages
 from bartos.web.headers import Headers
 from libbarto.build_info import build_info
 
@@ -61,6 +62,7 @@ def create_app(
     problems.install(app)
     for module in (events, runs, output, fleet, actions, ledger, names, plan, health, join):
         app.include_router(module.router)
+    pages.install(app)
     app.add_api_websocket_route(CLI_PATH, cli_endpoint)
     if worker_endpoint is not None:
         app.add_api_websocket_route(WORKER_PATH, worker_endpoint)

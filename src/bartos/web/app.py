@@ -1,0 +1,17 @@
+"""Which pages are there? All routes for browsers, one module a page."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from bartos.web import login, now, static_files
+
+PAGES = (login, static_files, now)
+"""The modules with a `router` of pages."""
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` serve the pages, and the API's requests that only they need."""
+    app.include_router(login.api)
+    for module in PAGES:
+        app.include_router(module.router)

@@ -1,0 +1,57 @@
+"use strict";
+/* One stream of events for the page. Each kind goes to whoever has asked by `live.on(kind, f)`;
+   `f` gets the data. After a `reset`, or when the server is back after it was away for long,
+   `live.on("reset", f)` is told: then what is shown is read anew. */
+const live = (() => {
+  const listeners = new Map();
+  const kinds = ["run", "range", "worker", "schedules", "pauses", "status", "reset"];
+  let source = null, lost = 0, timer = 0, waited = 1;
+
+  function on(kind, listener) {
+    if (!listeners.has(kind)) listeners.set(kind, []);
+    listeners.get(kind).push(listener);
+    if (!source && !timer) timer = setTimeout(connect, 0);
+  }
+  function tell(kind, data) {
+    for (const listener of listeners.get(kind) || []) listener(data);
+  }
+  function connect() {
+    timer = 0;
+    const query = document.documentElement.dataset.events || "";
+    source = new EventSource(`${barto.root}/api/v1/events${query}`);
+    source.onopen = () => {
+      const away = lost ? Date.now() - lost : 0;
+      lost = 0;
+      waited = 1;
+      show("");
+      // The server remembers the last thousand events; who was away longer reads anew.
+      if (away > 30000) tell("reset", null);
+    };
+    source.onerror = () => {
+      if (!lost) lost = Date.now();
+      if (source.readyState === EventSource.CLOSED) {
+        source.close();
+        timer = setTimeout(connect, waited * 1000);
+        waited = Math.min(30, waited * 2);
+      }
+      // A stream ends now and then; only what lasts is worth a word.
+      setTimeout(() => { if (lost) show(); }, 1500);
+    };
+    for (const kind of kinds)
+      source.addEventListener(kind, (event) => tell(kind, event.data ? JSON.parse(event.data) : null));
+  }
+  function show(text) {
+    const place = document.getElementById("away");
+    if (!place) return;
+    if (text === "") { place.hidden = true; place.textContent = ""; return; }
+    place.hidden = false;
+    place.replaceChildren(
+      "The server does not answer. This page shows what was so at ",
+      barto.time(new Date(lost + barto.now() - Date.now()).toISOString()),
+      "; it goes on by itself when the server is back.",
+    );
+  }
+  addEventListener("pagehide", () => { if (source) source.close(); });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  return { on };
+})();
