@@ -11,6 +11,8 @@ from bartos.audit import Auditor
 from bartos.dispatching import Dispatching
 from bartos.feed import Feed
 from bartos.hub import Hub
+from bartos.outlook import Here
+from bartos.overview import Overview
 from bartos.planning import Planner
 from bartos.services import Connected, Facts, Joined, Services
 from bartos.store.memory import MemoryStore
@@ -160,6 +162,13 @@ class Barto:
             Auditor(self.store, self.clock, self.ahead, lambda: 30 * 86_400.0),
             self.feed,
             self.planner,
+            Overview(
+                self.store,
+                self.planner,
+                self.clock,
+                Watch(self.store, self.planner, self.clock, self.ahead),
+                lambda: {one.uid: Here(one.confirmed) for one in self.fleet.here},
+            ),
         )
 
     def ahead(self) -> dict[bytes, int]:

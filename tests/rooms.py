@@ -87,6 +87,7 @@ ROOMS: dict[str, Room] = {
     "bartos.services": Room.SHELL,
     "bartos.writer": Room.SHELL,
     "bartos.feed": Room.SHELL,
+    "bartos.overview": Room.SHELL,
     "bartos.news": Room.SHELL,
     "bartos.audit": Room.SHELL,
     "bartos.watch": Room.SHELL,

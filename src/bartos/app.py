@@ -225,6 +225,7 @@ class Bartos:
             self.server.audit,
             self.server.feed,
             planner,
+            self.server.overview,
         )
         app = create_app(services, self._serve_worker)
         tls = server_context(identity.cert, identity.key, settings.tls.client_ca_cert)

@@ -50,7 +50,13 @@ _VERDICTS: Final = frozenset(map(int, Verdict))
 
 def connections(hub: Hub) -> list[Connected]:
     """Who is connected, as the faces see it."""
-    return [Connected(m.name, m.uid, m.address, m.since, m.version, m.offset_us) for m in hub]
+    return [
+        Connected(
+            *(m.name, m.uid, m.address, m.since, m.version, m.offset_us),
+            confirmed=m.applied >= m.generation,
+        )
+        for m in hub
+    ]
 
 
 def alarms(hub: Hub) -> dict[bytes, str]:

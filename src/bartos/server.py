@@ -18,6 +18,8 @@ from bartos.endpoints.ws_worker import CreditPool, WorkerLink
 from bartos.feed import Feed
 from bartos.hub import Hub, Member, difference
 from bartos.news import News
+from bartos.outlook import Here
+from bartos.overview import Overview
 from bartos.planning import Planner
 from bartos.store.orders import Audit
 from bartos.store.port import Pruned, Retention, Store, WorkerRow
@@ -62,9 +64,10 @@ class Server:
         self.dispatching = Dispatching(store, self.hub, planner, clock, lost_after, witness)
         self.watch = Watch(store, planner, clock, self._connected)
         self.audit = Auditor(store, clock, self._connected, lost_after)
-        self.audit.on_given_up = self.dispatching.given_up
+        self.audit.on_given_up = self._given_up
         self.feed = Feed(name=f"{clock.now():x}")
         self.news = News(self.feed, store, self.hub, planner, self.watch, clock)
+        self.overview = Overview(store, planner, clock, self.watch, self._here)
         self.pool = CreditPool()
         self.store_open = asyncio.Event()
         self.stopping = False
@@ -77,7 +80,7 @@ class Server:
         """The standing tasks: none of them ends by itself but the one that opens the store."""
         self.writer.on_return = self._compare_soon
         self.writer.on_stored = self.dispatching.stored
-        self.writer.on_commit.append(self.news.committed)
+        self.writer.on_commit += [self.overview.committed, self.news.committed]
         self.hub.on_change = self.news.worker_changed
         self._compare = asyncio.Event()
 
@@ -136,6 +139,10 @@ class Server:
     def _connected(self) -> dict[bytes, int]:
         """Who is connected, and what each one's clock is ahead of this one's."""
         return {member.uid: member.offset_us or 0 for member in self.hub}
+
+    def _here(self) -> dict[bytes, Here]:
+        """Who is connected, and whether each has taken on what it is to do."""
+        return {one.uid: Here(one.applied >= one.generation) for one in self.hub}
 
     # -- orders -----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from bartos.acting import Actions
 from bartos.audit import Auditor
 from bartos.feed import Feed
+from bartos.overview import Overview
 from bartos.planning import Planner
 from bartos.store.port import Retention, Store, WorkerRow
 from bartos.watch import Watch
@@ -29,6 +30,8 @@ class Connected:
     since: Instant
     version: str
     clock_offset_us: int | None = None
+    confirmed: bool = True
+    """It has taken on the schedules that it is to have."""
 
 
 class Fleet(Protocol):
@@ -145,3 +148,4 @@ class Services:
     audit: Auditor
     feed: Feed
     planner: Planner
+    overview: Overview

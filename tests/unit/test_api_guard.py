@@ -51,7 +51,7 @@ def admits(scope: Any, key: str) -> bool:
 def guarded(key: str | None = KEY) -> ASGIApp:
     nothing: Any = Untouchable()
     facts = Facts(key, "store", "file")
-    services = Services(nothing, nothing, nothing, lambda: facts, StoppedClock(), *([nothing] * 5))
+    services = Services(nothing, nothing, nothing, lambda: facts, StoppedClock(), *([nothing] * 6))
     return create_app(services, untouchable_endpoint)
 
 
