@@ -144,6 +144,11 @@ class Server:
         """Who is connected, and whether each has taken on what it is to do."""
         return {one.uid: Here(one.applied >= one.generation) for one in self.hub}
 
+    def _given_up(self, run_ids: Sequence[bytes]) -> None:
+        """The server gave these runs a verdict of its own."""
+        self.dispatching.given_up(run_ids)
+        self.overview.forget()
+
     # -- orders -----------------------------------------------------------------------------------
 
     def sets_changed(self) -> None:
