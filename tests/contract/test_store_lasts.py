@@ -34,8 +34,8 @@ async def test_the_newest_of_each_verdict_is_told(settings: StoreSettings | None
         await reporter.connect()
         verdicts = [Verdict.OK, Verdict.FAILED, Verdict.OK, Verdict.TIMED_OUT, Verdict.FAILED]
         for number, verdict in enumerate(verdicts):
-            await reporter.report(claimed(number), ended(number, verdict))
-        await reporter.report(claimed(9))
+            await reporter.state(claimed(number), ended(number, verdict))
+        await reporter.state(claimed(9))
         pair = WORKER, SCHEDULE
         found = await store.newest_runs([pair, (WORKER, OTHER), (OTHER, SCHEDULE)])
         assert {(one.verdict, one.run_id) for one in found} == {
@@ -83,11 +83,11 @@ async def test_what_was_missed_last_is_told_as_long_as_nothing_came_after(
             )
 
         pair = WORKER, SCHEDULE
-        await reporter.report(decided(1, Verdict.SKIPPED), decided(3, Verdict.MISSED))
+        await reporter.state(decided(1, Verdict.SKIPPED), decided(3, Verdict.MISSED))
         (found,) = await store.newest_missed([pair, (OTHER, SCHEDULE)])
         assert (found.first_slot, found.last_slot) == (NOON + 3 * MINUTE, NOON + 4 * MINUTE)
         assert (found.worker_uid, found.schedule_uid) == pair
         assert (found.count, found.reason) == (2, "asleep")
-        await reporter.report(decided(7, Verdict.SKIPPED))
+        await reporter.state(decided(7, Verdict.SKIPPED))
         assert await store.newest_missed([pair]) == []
         assert await store.newest_missed([]) == []
