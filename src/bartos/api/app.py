@@ -22,6 +22,7 @@ from bartos.api import (
     plan,
     problems,
     runs,
+    status,
 )
 from bartos.api.guard import Guard
 from bartos.endpoints.ws_cli import cli_endpoint
@@ -60,7 +61,7 @@ def create_app(
     app.add_middleware(Guard, facts=services.facts, sessions=sessions, clock=services.clock)
     app.add_middleware(Headers)
     problems.install(app)
-    for module in (events, runs, output, fleet, actions, ledger, names, plan, health, join):
+    for module in (events, status, runs, output, fleet, actions, ledger, names, plan, health, join):
         app.include_router(module.router)
     pages.install(app)
     app.add_api_websocket_route(CLI_PATH, cli_endpoint)

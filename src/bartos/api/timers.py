@@ -18,11 +18,17 @@ class Timer(BaseModel):
 
     schedule: str
     worker: str
+    one_of: int | None = Field(
+        default=None, description="where any of so many workers may take it, as the server chooses"
+    )
     state: str = Field(
         description="planned; or why nothing is: paused, disabled, drained, offline, unknown (the "
         "worker has not confirmed it), never (no such time comes)"
     )
-    next: datetime | None = Field(description="the next planned start, where one is planned")
+    next: datetime | None = Field(description="the next start that will be made; never past")
+    planned: datetime | None = Field(
+        default=None, description="what its calendar says next, whether or not anything starts then"
+    )
     timezone: str = Field(description="the schedule's zone, as Europe/Berlin; empty: the worker's")
     by: str = Field(default="", description="who paused or drained it")
     until: datetime | None = Field(default=None, description="how long it is paused")
