@@ -13,9 +13,10 @@ import signal
 import socket
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket
 
@@ -31,7 +32,7 @@ from bartos.news import alarms, connections
 from bartos.planning import Planner
 from bartos.reload import Reloader
 from bartos.server import Server
-from bartos.services import Connected, Facts, Services
+from bartos.services import Connected, Facts, Pages, Services
 from bartos.store.port import Retention, Store, WorkerRow
 from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
 from bartos.store.sql import create_store
@@ -174,6 +175,7 @@ class Bartos:
         self._network = bind_network(settings.listen, settings.port)
         self.port: int = self._network.getsockname()[1]
         self.url = _public_url(settings, self.port, addresses)
+        self._pages = _pages(settings, self.url)
         wanted = store_settings(configuration)
         self.store: Store = create_store(wanted, self._clock)
         planner = Planner()
@@ -312,6 +314,8 @@ class Bartos:
             retention=self._retention(),
             config_error=self.reloader.error,
             begun=self.reloader.begun,
+            writes=not (self.server.writer.away or self.server.dispatching.away),
+            pages=replace(self._pages, timezone=configuration.settings.timezone),
         )
 
 
@@ -337,13 +341,24 @@ class _Fleet:
 def _public_url(settings: Settings, port: int, addresses: tuple[str, ...]) -> str:
     """Where others reach this server: as configured, else by the address it listens on, else by
     the first of the host's own that is not this host alone."""
-    if settings.public_url is not None:
+    if settings.public_url is not None and not urlsplit(settings.public_url).path:
         return settings.public_url
     host = settings.listen
     if host in {"0.0.0.0", "::", ""}:  # noqa: S104  # every network is what the user asked for
         outside = [address for address in addresses if not _is_loopback(address)]
         host = outside[0] if outside else socket.gethostname()
     return Endpoint(host, port, secure=True).url()
+
+
+def _pages(settings: Settings, url: str) -> Pages:
+    """How browsers come here: as `public_url` says, or as others do."""
+    public = urlsplit(settings.public_url or url)
+    names = {public.hostname, settings.listen, socket.gethostname()}
+    return Pages(
+        origin=f"{public.scheme}://{public.netloc}",
+        root=public.path,
+        hosts=frozenset(name.lower() for name in names if name),
+    )
 
 
 def _is_loopback(address: str) -> bool:

@@ -158,7 +158,8 @@ def _banner(server: Bartos, configuration: Configuration) -> None:
         f"bartos {build_info().version}   config {configuration.described}   store {store}",
         f"listening on {server.url}"
         + (" (this host only). Let others in:  bartos init --listen 0.0.0.0" if alone else ""),
-        "add a worker:  barto-cli worker add NAME     what ran:  barto-cli runs",
+        "add a worker:  barto-cli worker add NAME     what ran:  barto-cli runs     "
+        "pages:  barto-cli web",
     ]
     print("\n".join(lines), file=sys.stderr, flush=True)
 

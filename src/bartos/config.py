@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field
 
@@ -34,6 +36,7 @@ from libbarto.config import (
     read_text,
     secret,
 )
+from libbarto.errors import UserError
 from libbarto.places import DEFAULT_PORT, SCHEDULES_D, places, schedule_files, shown_path
 from libbarto.settings import (
     Duration,
@@ -107,9 +110,21 @@ class Retention(Keys):
     )
 
 
+_ROOT: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+"""A sub-path that reads the same in a URL, a header and a cookie (RFC 3986 §2.3, unreserved)."""
+
+
 def _public_url(text: str) -> str:
-    parse_url(text)
-    return text.rstrip("/")
+    try:
+        parts = urlsplit(text.rstrip("/"))
+    except ValueError as error:
+        raise UserError(f'"{text}" is no address: {error}') from None
+    parse_url(urlunsplit(parts._replace(path="")) if parts.netloc else text)
+    if parts.scheme not in {"http", "https"}:
+        raise UserError(f'"{text}" is nothing for browsers; write https://{parts.netloc}')
+    if _ROOT.fullmatch(parts.path) is None:
+        raise UserError(f'"{text}": a sub-path has letters, digits, ".", "_", "~" and "-" only')
+    return parts.geturl()
 
 
 class Settings(Common):
@@ -125,7 +140,8 @@ class Settings(Common):
     public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
         default=None,
         description="the address that others know it by, as `https://barto.example:21526`; left "
-        "out: made of this host's name and the port",
+        "out: made of this host's name and the port. Behind a proxy it may have a sub-path, as "
+        "`https://ops.example/barto`: that is for browsers, and workers come straight to the port",
     )
     state_dir: FilePath | None = Field(
         default=None,

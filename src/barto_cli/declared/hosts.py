@@ -66,3 +66,24 @@ def worker_reset(
 
     with given_by(context, output, utc) as given:
         fleet.worker_reset(given, name, yes=yes, dry_run=dry_run, reason=reason)
+
+
+@commands.command()
+def web(
+    context: cli.Context,
+    only_print: Annotated[
+        bool, cli.Option("--print", help="Only print the link, and open no browser.")
+    ] = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Open the pages in a browser, logged in by a link that is good once and for a minute.
+
+    Examples:
+        barto-cli web
+        ssh -L 21526:localhost:21526 server barto-cli web --print
+    """
+    from barto_cli.commands import web
+
+    with given_by(context, output, utc) as given:
+        web.web(given, only_print=only_print)
