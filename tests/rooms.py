@@ -159,6 +159,8 @@ ROOMS: dict[str, Room] = {
     "barto_cli.importing.units": Room.CORE,
     "barto_cli.importing.host": Room.SHELL,
     "barto_cli.importing.disabling": Room.SHELL,
+    "barto_cli.lines": Room.CORE,
+    "barto_cli.progress": Room.SHELL,
     "barto_cli.target": Room.SHELL,
     "barto_cli.times": Room.SHELL,
     # A package's own `__init__` says what is in it.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from websockets.sync.client import ClientConnection
 
+    from barto_cli.progress import Progress
     from libbarto.message.v2.cli import CliRequest
 
 ERROR: Final = 1
@@ -109,8 +110,10 @@ class Client:
         *,
         connect_seconds: float = CONNECT_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
+        progress: Progress | None = None,
     ) -> None:
         self._target = target
+        self._progress = progress
         self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
         self._http: http.HTTPConnection | None = None
@@ -128,10 +131,11 @@ class Client:
             end = End()
             try:
                 connection.send(wire.CLI_REQUEST.encode(request))
-                first = _frame(connection)
+                with self._waiting():
+                    first = _frame(connection)
                 if not isinstance(first, wire.Columns):
                     raise Failure(ERROR, "the server answers what barto-cli does not understand")
-                yield Table(first.names, _rows(connection, first.names, end), end)
+                yield Table(first.names, self._rows(connection, first.names, end), end)
             except ConnectionClosed as error:
                 raise Failure(
                     UNREACHABLE, f"the server at {self.place} went away: {error}"
@@ -180,6 +184,22 @@ class Client:
         with connection:
             yield connection
 
+    def _rows(
+        self, connection: ClientConnection, names: Sequence[str], end: End
+    ) -> Iterator[dict[str, object]]:
+        from libbarto.message.v2 import cli as wire
+
+        keys = distinct(names)
+        while True:
+            with self._waiting():
+                frame = _frame(connection)
+            if isinstance(frame, wire.Done):
+                break
+            if isinstance(frame, wire.Rows):
+                for row in frame.rows:
+                    yield dict(zip(keys, map(_plain, row), strict=True))
+        end.note, end.truncated = frame.note, frame.truncated
+
     # -- HTTP -------------------------------------------------------------------------------------
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
@@ -200,7 +220,8 @@ class Client:
 
     def _json(self, body: Body) -> Any:
         try:
-            return json.loads(b"".join(body.pieces))
+            with self._waiting():
+                return json.loads(b"".join(body.pieces))
         except ValueError as error:
             raise Failure(
                 UNREACHABLE, f"what answers at {self.place} is no bartos: {error}"
@@ -213,10 +234,11 @@ class Client:
         query: Mapping[str, object] | None = None,
         *,
         body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[Body]:
         """The body at `path`, to be read as it comes. Raises `Failure`, also while it is read.
 
-        With a `body` (JSON) it is put to it (POST).
+        With a `body` (JSON) it is put to it (POST); `headers` are said beside our own.
         """
         given = {key: value for key, value in (query or {}).items() if value is not None}
         url = f"{path}?{urlencode(given, doseq=True)}" if given else path
@@ -224,21 +246,22 @@ class Client:
             if self._http is None:
                 self._http = self._connect()
             if body is None:
-                self._http.request("GET", url, headers=self._headers())
+                self._http.request("GET", url, headers={**self._headers(), **(headers or {})})
             else:
                 who = (self._target.name or _who()).encode("ascii", "replace").decode()
                 more = {"Content-Type": "application/json", "Barto-User": who}
-                headers = {**self._headers(), **more}
-                self._http.request("POST", url, body=body, headers=headers)
-            response = self._http.getresponse()
+                said = {**self._headers(), **more}
+                self._http.request("POST", url, body=body, headers=said)
+            with self._waiting():
+                response = self._http.getresponse()
             if response.status != HTTPStatus.OK:
                 raise self._refused(response.status, response.read(READ))
         except (OSError, http.HTTPException) as error:
             self.close()
             raise self._unreachable(error) from error
-        headers = {name.lower(): value for name, value in response.getheaders()}
+        told = {name.lower(): value for name, value in response.getheaders()}
         try:
-            yield Body(headers, self._pieces(response))
+            yield Body(told, self._pieces(response))
         finally:
             if not response.isclosed():
                 # What was not read stands in the way of a next answer.
@@ -258,6 +281,10 @@ class Client:
             raise Failure(
                 UNREACHABLE, f"the server at {place} went away: {_words(error)}"
             ) from error
+
+    def _waiting(self) -> contextlib.AbstractContextManager[None]:
+        """What a person sees while the server is waited for."""
+        return contextlib.nullcontext() if self._progress is None else self._progress.waiting()
 
     def close(self) -> None:
         """Let the connection go; a next request makes a new one."""
@@ -418,19 +445,6 @@ def _frame(connection: ClientConnection) -> object:
     if isinstance(frame, wire.Failed):
         raise Failure(frame.exit_code, frame.message)
     return frame
-
-
-def _rows(
-    connection: ClientConnection, names: Sequence[str], end: End
-) -> Iterator[dict[str, object]]:
-    from libbarto.message.v2 import cli as wire
-
-    keys = distinct(names)
-    while not isinstance(frame := _frame(connection), wire.Done):
-        if isinstance(frame, wire.Rows):
-            for row in frame.rows:
-                yield dict(zip(keys, map(_plain, row), strict=True))
-    end.note, end.truncated = frame.note, frame.truncated
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from libbarto.harmless import safe
 
 if TYPE_CHECKING:
     from barto_cli.client import Client
+    from barto_cli.progress import Progress
 
 BATCH: Final = 200
 """Lines that are written together, where they come quickly."""
@@ -33,6 +34,7 @@ class Given:
     out: TextIO
     err: TextIO
     ask: bool
+    progress: Progress
     quiet: bool = False
 
     def emit(self, listing: Listing) -> None:
@@ -50,6 +52,14 @@ class Given:
         if text and not self.quiet:
             self.out.flush()
             self.err.write(f"{safe(text)}\n")
+            self.err.flush()
+
+    def say(self, text: str, colour: str | None) -> None:
+        """`note`, in a colour where standard error is a terminal that has colours."""
+        if not self.quiet:
+            self.out.flush()
+            painted = self.screen.paint(safe(text), colour) if self.err.isatty() else safe(text)
+            self.err.write(f"{painted}\n")
             self.err.flush()
 
     def agreed(self, question: str) -> bool:

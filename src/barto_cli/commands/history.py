@@ -1,8 +1,7 @@
-"""What ran, what did not, and what it printed: `runs`, `show` and `logs`."""
+"""What ran, and what did not? The commands `runs` and `show`."""
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -13,7 +12,6 @@ from barto_cli.given import Given
 from barto_cli.render import (
     COLOURS,
     Column,
-    Format,
     Listing,
     Row,
     Screen,
@@ -21,7 +19,6 @@ from barto_cli.render import (
     short_ids,
     table,
 )
-from libbarto.harmless import safe_lines
 
 PAGE: Final = 1000
 NOT_RUN: Final = frozenset({"skipped", "missed", "lost"})
@@ -187,7 +184,7 @@ def signal_name(number: object) -> str:
 
 def show(given: Given, run: str) -> None:
     """All about one run, and how its steps ended."""
-    found = given.client.get(_path(run))
+    found = given.client.get(run_path(run))
     if not given.for_people:
         keys = [key for key in RUN_KEYS if key not in {"count", "last_slot"}]
         given.emit(Listing((), [found], (*keys, "steps")))
@@ -247,65 +244,8 @@ def _step_end(step: Mapping[str, Any]) -> str:
     return plain(step["reason"]) or "end not seen"
 
 
-# -- logs -----------------------------------------------------------------------------------------
-
-
-def logs(given: Given, run: str, *, stream: str, raw: bool) -> None:
-    """What a run printed: the very bytes where they go to a file or a pipe, and harmless text
-    where they go to a terminal; what is missing is said beside it."""
-    if given.form in {Format.JSON, Format.JSONL, Format.CSV}:
-        keys = ("step", "stream", "at", "text", "base64")
-        given.emit(Listing((), _segments(given, run, stream), keys))
-        return
-    with given.client.open(f"{_path(run)}/output", {"stream": stream}) as body:
-        if given.screen.terminal and not raw:
-            _show(given, body.pieces)
-        else:
-            given.out.flush()
-            for piece in body.pieces:
-                given.raw.write(piece)
-                given.raw.flush()
-    given.note(_missing(body.headers))
-
-
-def _show(given: Given, pieces: Iterator[bytes]) -> None:
-    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-    held = ""
-    for piece in pieces:
-        text = held + decoder.decode(piece)
-        # A carriage return is harmless before a line feed only, which may be in the next piece.
-        held = "\r" if text.endswith("\r") else ""
-        given.out.write(safe_lines(text.removesuffix("\r")))
-        given.out.flush()
-    given.out.write(safe_lines(held + decoder.decode(b"", final=True)))
-    given.out.flush()
-
-
-def _missing(headers: Mapping[str, str]) -> str:
-    said = []
-    if headers.get("barto-running") == "true":
-        said.append("it still runs, and this is what it has printed so far")
-    elif headers.get("barto-complete") != "true":
-        said.append("not all that it printed is here")
-    cut = int(headers.get("barto-cut-bytes", "0") or 0)
-    if cut:
-        lines = headers.get("barto-cut-lines", "0")
-        said.append(f"{cut} bytes ({lines} lines) were cut because of output_max")
-    return f"run {headers.get('barto-run', '')}: {'; '.join(said)}" if said else ""
-
-
-def _segments(given: Given, run: str, stream: str) -> Iterator[Row]:
-    after: object = -1
-    path = f"{_path(run)}/output.json"
-    while after is not None:
-        page = given.client.get(path, {"after": after})
-        for segment in page["segments"]:
-            if stream in {"both", segment["stream"]}:
-                yield segment
-        after = page["next"]
-
-
-def _path(run: str) -> str:
+def run_path(run: str) -> str:
+    """Where the API has a run. Raises `Failure` where none is named."""
     if not run:
         raise Failure(USAGE, "which run? Give an id, its beginning, or @last")
     return f"/api/v1/runs/{quote(run, safe='@')}"

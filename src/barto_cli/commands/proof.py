@@ -60,6 +60,7 @@ def verify(
         faults += page["faults"]
         for one in page["counts"]:
             counts[one["verdict"], one["reason"]] += one["count"]
+        given.progress.say("planned starts looked at", counts.total())
         cursor = page["next"]
         if cursor is None:
             break

@@ -77,11 +77,14 @@ def given_by(context: cli.Context, output: Format | None, utc: bool) -> Iterator
     """What a command needs, made from its options and those before it."""
     from barto_cli.client import Client
     from barto_cli.given import Given, screen_of, standard_output
+    from barto_cli.progress import Progress
     from barto_cli.target import find_target
 
     said = context.ensure_object(Flags)
     target = find_target(said.config, os.environ)
-    client = Client(target)
+    watched = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not said.quiet
+    progress = Progress(sys.stderr, on=watched)
+    client = Client(target, progress=progress)
     try:
         with standard_output() as out:
             given = Given(
@@ -91,6 +94,7 @@ def given_by(context: cli.Context, output: Format | None, utc: bool) -> Iterator
                 out=out,
                 err=sys.stderr,
                 ask=sys.stdin.isatty(),
+                progress=progress,
                 quiet=bool(said.quiet),
             )
             if said.verbose:

@@ -138,7 +138,34 @@ def show(
 @commands.command()
 def logs(
     context: cli.Context,
-    run: Run,
+    what: Annotated[
+        str, cli.Argument("RUN|SCHEDULE", help="A run, or a schedule: its last run on each worker.")
+    ],
+    follow: Annotated[
+        bool,
+        cli.Option(
+            "-f", "--follow", help="Go on as more is printed; of a schedule, by new runs too."
+        ),
+    ] = False,
+    lines: Annotated[
+        int | None, cli.Option("-n", "--lines", metavar="N", min=1, help="Only the last N lines.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        cli.Option(metavar="TIME", help="Only printed since: 2h (ago), today, 2026-11-24."),
+    ] = None,
+    worker: OnlyOf = None,
+    grep: Annotated[
+        str | None,
+        cli.Option(metavar="RE", help="Only lines in which this regular expression is found."),
+    ] = None,
+    fold: Annotated[
+        bool,
+        cli.Option("-b", "--fold", help="Group hosts that printed the same; show what differs."),
+    ] = False,
+    timestamps: Annotated[
+        bool, cli.Option("-t", "--timestamps", help="Say before each line when it came.")
+    ] = False,
     stdout_only: Annotated[
         bool, cli.Option("--stdout-only", help="Only what went to stdout.")
     ] = False,
@@ -151,19 +178,39 @@ def logs(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Print what a run printed, byte for byte, both streams in the order in which they came.
+    """Print what a run printed, or the runs of a schedule on all hosts. Of one run it is the very
+    bytes, both streams in the order in which they came; of several hosts each line has its host
+    before it, and ! in place of | where it went to stderr.
 
     Examples:
         barto-cli logs @last
         barto-cli logs 019ab4d2c0e4 --stderr-only
+        barto-cli logs backup -f
+        barto-cli logs backup --since 2h --worker web1 --grep 'error|warn'
+        barto-cli logs updates -b
     """
-    from barto_cli.commands import history
+    from barto_cli.commands.logs import Asked
+    from barto_cli.commands.logs import logs as read
 
     if stdout_only and stderr_only:
         raise cli.BadParameter("--stdout-only and --stderr-only exclude one another")
+    if fold and (follow or lines or since or grep or timestamps):
+        raise cli.BadParameter("-b compares whole outputs: without -f, -n, -t, --since, --grep")
     stream = "stdout" if stdout_only else "stderr" if stderr_only else "both"
+    asked = Asked(
+        what,
+        follow=follow,
+        newest=lines,
+        since=since,
+        worker=worker,
+        grep=grep,
+        fold=fold,
+        stream=stream,
+        timestamps=timestamps,
+        raw=raw,
+    )
     with given_by(context, output, utc) as given:
-        history.logs(given, run, stream=stream, raw=raw)
+        read(given, asked)
 
 
 @commands.command()

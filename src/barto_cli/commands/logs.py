@@ -1,0 +1,510 @@
+"""What did runs print, and what do they print now? The command `logs`, of one run or of many hosts.
+
+Of one run the very bytes go to a pipe. Wherever lines of several hosts are mixed, each has its
+host before it, in a colour that is always that host's.
+"""
+
+from __future__ import annotations
+
+import codecs
+import heapq
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from barto_cli import lines, times
+from barto_cli.client import NO_SUCH_THING, Failure
+from barto_cli.commands.history import outcome, run_path
+from barto_cli.given import Given
+from barto_cli.lines import Line, Lines, bytes_of
+from barto_cli.render import COLOURS, DIM, Format, Listing, Row, plain
+from libbarto.harmless import safe, safe_lines
+
+Json = Mapping[str, Any]
+
+PAGE: Final = 1000
+KEYS: Final = ("worker", "run", "step", "stream", "at", "text", "base64")
+LOOK_S: Final = 0.5
+"""How often one looks for runs that have begun."""
+POLL_FIRST_S: Final = 0.1
+POLL_MOST_S: Final = 1.0
+OUTPUT_S: Final = 15.0
+"""How long what a run printed is waited for, once it has ended."""
+LAST: Final = "@last"
+_RUN: Final = re.compile(r"@last|[0-9A-Fa-f-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for."""
+
+    what: str
+    follow: bool = False
+    newest: int | None = None
+    since: str | None = None
+    worker: str | None = None
+    grep: str | None = None
+    fold: bool = False
+    stream: str = "both"
+    timestamps: bool = False
+    raw: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Is everything asked for, as it was printed?"""
+        less = self.newest or self.since or self.grep
+        return not (self.follow or self.fold or self.timestamps or less)
+
+
+def logs(given: Given, asked: Asked) -> None:
+    """What a run printed, or the runs of a schedule."""
+    wanted = None if asked.grep is None else lines.pattern(asked.grep)
+    if asked.what == LAST and asked.whole and given.form is Format.TABLE:
+        _bytes(given, LAST, asked)
+        return
+    found = _named(given, asked)
+    if asked.fold:
+        _folded(given, asked, found)
+    elif isinstance(found, str):
+        _of_schedule(given, asked, found, wanted)
+    elif given.form is not Format.TABLE and not asked.follow:
+        given.emit(Listing((), _segments(given, asked, [found]), KEYS))
+    elif asked.whole:
+        _bytes(given, str(found["id"]), asked)
+    else:
+        _Reader(given, asked, wanted, [found]).read()
+
+
+# -- which runs -----------------------------------------------------------------------------------
+
+
+def _named(given: Given, asked: Asked) -> Json | str:
+    """The run that is meant, or the name of the schedule."""
+    what = asked.what
+    if what and _is_schedule(given, what):
+        return what
+    if not what or _RUN.fullmatch(what):
+        run: Json = given.client.get(run_path(what))
+        return run
+    query = {"schedule": what, "limit": 1}
+    if given.client.get("/api/v1/runs", query)["runs"]:
+        return what  # not in force any more, and yet it ran
+    import difflib
+
+    known = [one["name"] for one in given.client.get("/api/v1/names/schedules")["names"]]
+    near = difflib.get_close_matches(what, known, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise Failure(NO_SUCH_THING, f'neither a run nor a schedule is called "{what}"{hint}')
+
+
+def _is_schedule(given: Given, name: str) -> bool:
+    found = given.client.get("/api/v1/names/schedules", {"begin": name[:200]})["names"]
+    return any(one["name"] == name for one in found)
+
+
+def _runs(given: Given, query: Mapping[str, object]) -> Iterator[list[Json]]:
+    """Pages of runs, newest planned start first."""
+    cursor = None
+    while True:
+        page = given.client.get("/api/v1/runs", {"limit": PAGE, **query, "cursor": cursor})
+        yield page["runs"]
+        cursor = page["next"]
+        if cursor is None:
+            return
+
+
+def _newest(given: Given, schedule: str, worker: str | None) -> list[Json]:
+    """Each worker's last run of a schedule."""
+    found: dict[str, Json] = {}
+    for page in _runs(given, {"schedule": schedule, "worker": worker}):
+        before = len(found)
+        for run in page:
+            found.setdefault(run["worker"], run)
+        if len(found) == before or worker is not None:
+            break
+    return list(found.values())
+
+
+def _since(given: Given, asked: Asked) -> datetime | None:
+    if asked.since is None:
+        return None
+    return times.when(asked.since, given.screen.now, given.screen.zone)
+
+
+def _meant(given: Given, asked: Asked, schedule: str) -> list[Json]:
+    """The runs of a schedule that are meant: each worker's last one, or those since a time."""
+    since = _since(given, asked)
+    if since is None:
+        return _newest(given, schedule, asked.worker)
+    query = {"schedule": schedule, "worker": asked.worker}
+    after = query | {"since": times.rfc3339(since)}
+    runs = [run for page in _runs(given, after) for run in page]
+    known = {run["id"] for run in runs}
+    for page in _runs(given, query | {"running": "true"}):
+        runs += [run for run in page if run["id"] not in known]
+    return runs
+
+
+def _of_schedule(given: Given, asked: Asked, schedule: str, wanted: re.Pattern[str] | None) -> None:
+    runs = _meant(given, asked, schedule)
+    if not runs and not asked.follow:
+        where = f" on {asked.worker}" if asked.worker else ""
+        given.note(f"{plain(schedule)} has not run{where}" + (" since then" if asked.since else ""))
+        return
+    if given.form is not Format.TABLE and not asked.follow:
+        given.emit(Listing((), _segments(given, asked, runs), KEYS))
+        return
+    _Reader(given, asked, wanted, runs, schedule).read()
+
+
+# -- the very bytes -------------------------------------------------------------------------------
+
+
+def _bytes(given: Given, run: str, asked: Asked) -> None:
+    """What a run printed: the very bytes where they go to a file or a pipe, and harmless text
+    where they go to a terminal; what is missing is said beside it."""
+    query = {"stream": asked.stream}
+    with given.client.open(f"{run_path(run)}/output", query) as body:
+        if given.screen.terminal and not asked.raw:
+            _show(given, body.pieces)
+        else:
+            given.out.flush()
+            count = 0
+            for piece in body.pieces:
+                given.raw.write(piece)
+                given.raw.flush()
+                count += len(piece)
+                given.progress.say("bytes read", count)
+    given.note(_missing(body.headers))
+
+
+def _show(given: Given, pieces: Iterator[bytes]) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    held = ""
+    for piece in pieces:
+        text = held + decoder.decode(piece)
+        # A carriage return is harmless before a line feed only, which may be in the next piece.
+        held = "\r" if text.endswith("\r") else ""
+        given.out.write(safe_lines(text.removesuffix("\r")))
+        given.out.flush()
+    given.out.write(safe_lines(held + decoder.decode(b"", final=True)))
+    given.out.flush()
+
+
+def _missing(headers: Mapping[str, str]) -> str:
+    said = []
+    if headers.get("barto-running") == "true":
+        said.append("it still runs, and this is what it has printed so far")
+    elif headers.get("barto-complete") != "true":
+        said.append("not all that it printed is here")
+    cut = int(headers.get("barto-cut-bytes", "0") or 0)
+    if cut:
+        left_out = headers.get("barto-cut-lines", "0")
+        said.append(f"{cut} bytes ({left_out} lines) were cut because of output_max")
+    return f"run {headers.get('barto-run', '')}: {'; '.join(said)}" if said else ""
+
+
+# -- for programs ---------------------------------------------------------------------------------
+
+
+def _segments(given: Given, asked: Asked, runs: Sequence[Json]) -> Iterator[Row]:
+    """The pieces of all of them, by time."""
+    since = _since(given, asked)
+    read = [_pieces(given, run, asked.stream) for run in runs]
+    for segment in heapq.merge(*read, key=lambda piece: times.read(str(piece["at"]))):
+        if since is None or times.read(str(segment["at"])) >= since:
+            yield segment
+
+
+def _pieces(given: Given, run: Json, stream: str) -> Iterator[dict[str, Any]]:
+    after: object = -1
+    while after is not None:
+        page = given.client.get(f"{run_path(run['id'])}/output.json", {"after": after})
+        for segment in page["segments"]:
+            if stream in {"both", segment["stream"]} or segment["stream"] == "marker":
+                yield {"worker": run["worker"], "run": run["id"], **segment}
+        after = page["next"]
+
+
+# -- lines ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A run that is followed, and how far it has been read."""
+
+    run: Json
+    gathered: Lines
+    attempt: int
+    after: int = -1
+    pause: float = POLL_FIRST_S
+    due: float = 0.0
+    ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads lines of runs: those of the past by time, then, where asked, those that come."""
+
+    given: Given
+    asked: Asked
+    wanted: re.Pattern[str] | None
+    runs: Sequence[Json]
+    schedule: str | None = None
+    _width: int = 0
+    _many: bool = False
+    _since: datetime | None = None
+    _known: set[str] = field(default_factory=set)
+    _followed: list[_Followed] = field(default_factory=list)
+
+    def read(self) -> None:
+        """All of it; while one follows a schedule, until interrupted."""
+        self._since = _since(self.given, self.asked)
+        workers = {str(run["worker"]) for run in self.runs}
+        # Whoever follows a schedule of which there is one host may see a second one any time.
+        self._many = len(workers) > 1 or (self.asked.follow and self.schedule is not None)
+        self._width = max((len(safe(worker)) for worker in workers), default=0)
+        self._known = {str(run["id"]) for run in self.runs}
+        self._followed = [self._following(run) for run in self.runs]
+        past = self._past()
+        self._write(past if self.asked.newest is None else deque(past, self.asked.newest))
+        if not self.asked.follow:
+            self._say_missing()
+            return
+        self._follow()
+
+    def _following(self, run: Json) -> _Followed:
+        gathered = Lines(str(run["worker"]), str(run["id"]))
+        return _Followed(run, gathered, run["attempt"])
+
+    # -- what is past -----------------------------------------------------------------------------
+
+    def _past(self) -> Iterator[Line]:
+        read = [self._lines_of(number, one) for number, one in enumerate(self._followed)]
+        for line in heapq.merge(*read) if len(read) > 1 else iter(read[0] if read else ()):
+            if self._fits(line):
+                yield line
+
+    def _lines_of(self, number: int, one: _Followed) -> Iterator[Line]:
+        more = True
+        while more:
+            self.given.progress.say("runs read", number, len(self._followed))
+            some, more = self._page(one)
+            yield from some
+        if one.run["verdict"] is not None or not self.asked.follow:
+            yield from one.gathered.rest()
+
+    def _page(self, one: _Followed) -> tuple[list[Line], bool]:
+        """The lines of the next pieces, and whether there are more at once."""
+        query = {"after": one.after, "attempt": one.attempt}
+        page = self.given.client.get(f"{run_path(one.run['id'])}/output.json", query)
+        told: list[Line] = []
+        for segment in page["segments"]:
+            one.after = segment["chunk"]
+            if self.asked.stream in {"both", segment["stream"]}:
+                at = times.read(segment["at"])
+                told += one.gathered.feed(segment["stream"], at, bytes_of(segment))
+        return told, page["next"] is not None
+
+    def _fits(self, line: Line) -> bool:
+        if self._since is not None and line.at < self._since:
+            return False
+        return self.wanted is None or self.wanted.search(line.text) is not None
+
+    def _say_missing(self) -> None:
+        going = [one.run for one in self._followed if one.run["verdict"] is None]
+        if going:
+            names = lines.names(sorted({str(run["worker"]) for run in going}))
+            self.given.note(f"still running, and this is what is here so far: {names}")
+
+    # -- what comes -------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        looked = time.monotonic()
+        while self._followed or self.schedule is not None:
+            now = time.monotonic()
+            if self.schedule is not None and now - looked >= LOOK_S:
+                looked = now
+                self._join(self.schedule)
+            for one in list(self._followed):
+                if one.due <= time.monotonic():
+                    self._look(one)
+            if not self._followed and self.schedule is None:
+                break
+            due = min((one.due for one in self._followed), default=now + LOOK_S)
+            time.sleep(min(LOOK_S, max(0.02, due - time.monotonic())))
+
+    def _join(self, schedule: str) -> None:
+        """Take in the runs that have begun since."""
+        query = {"schedule": schedule, "worker": self.asked.worker}
+        for more in (query, query | {"running": "true"}):
+            for page in _runs(self.given, more | {"limit": 100}):
+                new = [run for run in page if run["id"] not in self._known]
+                for run in reversed(new):
+                    self._known.add(str(run["id"]))
+                    self._width = max(self._width, len(safe(str(run["worker"]))))
+                    self._followed.append(self._following(run))
+                    self._say(run, f"started, run {run['id']}", "running")
+                if len(new) < len(page):
+                    break
+
+    def _look(self, one: _Followed) -> None:
+        run: Json = self.given.client.get(run_path(one.run["id"]))
+        if run["attempt"] != one.attempt:
+            self._write(one.gathered.rest())
+            one.attempt, one.after = run["attempt"], -1
+        one.run = run
+        before = one.after
+        more = True
+        while more:
+            some, more = self._page(one)
+            self._write(line for line in some if self._fits(line))
+        moved = one.after != before
+        # Of very many, each is looked at less often, so that the server has other things to do.
+        most = max(POLL_MOST_S, len(self._followed) / 100)
+        one.pause = POLL_FIRST_S if moved else min(most, one.pause * 1.5)
+        one.due = time.monotonic() + one.pause
+        if run["verdict"] is not None:
+            one.ended_at = one.ended_at or time.monotonic()
+            late = time.monotonic() - one.ended_at > OUTPUT_S
+            if run["complete"] or late:
+                self._write(line for line in one.gathered.rest() if self._fits(line))
+                self._say(run, self._end(run), str(run["verdict"]))
+                self._followed.remove(one)
+
+    def _end(self, run: Json) -> str:
+        words = outcome(run)
+        if isinstance(run["seconds"], int | float):
+            words += f" after {times.duration(run['seconds'])}"
+        return words if run["complete"] else f"{words}; not all that it printed is here"
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def _say(self, run: Json, words: str, state: str) -> None:
+        screen = self.given.screen
+        self.given.say(f"{plain(run['worker'])}: {screen.shape(state)}{words}", COLOURS.get(state))
+
+    def _write(self, some: Iterable[Line]) -> None:
+        paint = self.given.screen.paint
+        out = self.given.out
+        told = False
+        for line in some:
+            told = True
+            if self.given.form is not Format.TABLE:
+                out.write(_as_json(line))
+                continue
+            text = lines.marked(line.text, self.wanted, paint)
+            if self.asked.timestamps:
+                moment = self.given.screen.time(line.at)
+                text = f"{paint(f'{moment}.{line.at.microsecond // 1000:03}', DIM)}  {text}"
+            out.write(f"{self._before(line)}{text}\n")
+        if told or self.asked.follow:
+            out.flush()
+
+    def _before(self, line: Line) -> str:
+        if not self._many:
+            return ""
+        sign = "!" if line.stream == "stderr" else "|"
+        before = f"{safe(line.worker):<{self._width}} {sign} "
+        return self.given.screen.paint(before, lines.colour_of(line.worker))
+
+
+def _as_json(line: Line) -> str:
+    from barto_cli.render import json_text
+
+    row = {"worker": line.worker, "run": line.run, "stream": line.stream, "at": line.at}
+    return json_text({**row, "text": line.text}) + "\n"
+
+
+# -- folded ---------------------------------------------------------------------------------------
+
+
+def _folded(given: Given, asked: Asked, found: Json | str) -> None:
+    """Groups of hosts whose runs ended and printed alike; of the others how they differ."""
+    if isinstance(found, str):
+        runs = _newest(given, found, asked.worker)
+    else:
+        query = {"schedule": found["schedule"], "worker": asked.worker}
+        at = times.read(found["slot"])
+        moment = times.rfc3339(at)
+        runs = [
+            run
+            for page in _runs(given, query | {"since": moment})
+            for run in page
+            if run["slot"] == found["slot"]
+        ]
+    if not runs:
+        given.note(f"{plain(asked.what)} has not run")
+        return
+    printed: dict[str, list[str]] = {}
+    groups = lines.largest_first(_groups(given, asked, runs, printed))
+    if given.form is not Format.TABLE:
+        rows = [
+            {
+                "outcome": group.outcome,
+                "hosts": len(group.workers),
+                "workers": list(group.workers),
+                "run": group.run,
+                "lines": printed[group.run],
+            }
+            for group in groups
+        ]
+        given.emit(Listing((), rows, ("outcome", "hosts", "workers", "run", "lines")))
+        return
+    given.write(_told(given, groups, printed))
+
+
+def _groups(
+    given: Given, asked: Asked, runs: Sequence[Json], printed: dict[str, list[str]]
+) -> Iterator[lines.Group]:
+    """Runs that ended and printed alike; `printed` gets the lines of each group's first."""
+    import hashlib
+
+    alike: dict[tuple[str, bytes], list[Json]] = {}
+    for number, run in enumerate(runs):
+        given.progress.say("runs compared", number, len(runs))
+        hashed = {"stdout": hashlib.sha256(), "stderr": hashlib.sha256()}
+        gathered, told = Lines(str(run["worker"]), str(run["id"])), list[Line]()
+        for piece in _pieces(given, run, asked.stream):
+            data = bytes_of(piece)
+            hashed.get(piece["stream"], hashed["stdout"]).update(data)
+            told += gathered.feed(str(piece["stream"]), times.read(str(piece["at"])), data)
+        key = (outcome(run), b"".join(it.digest() for it in hashed.values()))
+        if key not in alike:
+            alike[key] = []
+            printed[str(run["id"])] = [line.text for line in [*told, *gathered.rest()]]
+        alike[key].append(run)
+    for (words, _), same in alike.items():
+        workers = sorted(str(run["worker"]) for run in same)
+        yield lines.Group(words, workers, str(same[0]["id"]), same[0]["verdict"] is None)
+
+
+def _told(
+    given: Given, groups: Sequence[lines.Group], printed: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    paint = given.screen.paint
+    usual, *others = groups
+    yield paint(lines.summary(groups), "1")
+    yield ""
+    yield paint(f"== {lines.names(usual.workers)}: {usual.outcome}", DIM)
+    yield from map(safe, printed[usual.run])
+    for group in others:
+        yield ""
+        count = len(group.workers)
+        hosts = "" if count <= 5 else f" ({count:,} hosts)"
+        yield paint(f"== {lines.names(group.workers)}{hosts}: {group.outcome}", DIM)
+        title, mine = lines.names(usual.workers, 1), lines.names(group.workers, 1)
+        nothing = True
+        for line in lines.differences(printed[usual.run], printed[group.run], title, mine):
+            nothing = False
+            sign = line[:1]
+            yield paint(safe(line), COLOURED.get(sign, None))
+        if nothing:
+            yield "(it printed the same)"
+
+
+COLOURED: Final = {"-": "31", "+": "32", "@": "36"}
