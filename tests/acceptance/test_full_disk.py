@@ -58,7 +58,14 @@ def test_claims_and_verdicts_have_the_ballasts_room(tmp_path: Path, disk: Path) 
         before = len(claims(worker))
         until(lambda: len(claims(worker)) >= before + 3, "it goes on starting")
         ends = [one for one in worker.records() if isinstance(one, Ended)]
-        assert {one.verdict for one in ends} == {Verdict.OK}
+        others = [one for one in ends if one.verdict != Verdict.OK]
+        # A start may be under way, claimed already, in the very milliseconds in which it fills.
+        assert len(others) <= 1
+        assert all(
+            (one.verdict, one.reason)
+            == (Verdict.INTERRUPTED, "did not start: could not start: No space left on device")
+            for one in others
+        )
         notices = [one.kind for one in worker.records() if isinstance(one, Notice)]
         assert notices == ["disk_full"]
         free(disk)
