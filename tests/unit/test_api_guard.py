@@ -151,7 +151,6 @@ async def test_the_lifespan_needs_no_key() -> None:
     async def silent(*_: Any) -> Any:
         return {}
 
-    facts = Facts(KEY, "store", "file")
-    guard = Guard(app, lambda: facts, Sessions(lambda: KEY), StoppedClock())
+    guard = Guard(app, Barto().services, Sessions(lambda: KEY))
     await guard({"type": "lifespan"}, silent, silent)
     assert seen == ["lifespan"]

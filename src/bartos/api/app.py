@@ -58,7 +58,7 @@ def create_app(
     app.state.services = services
     sessions = Sessions(lambda: services.facts().api_key)
     app.state.sessions = sessions
-    app.add_middleware(Guard, facts=services.facts, sessions=sessions, clock=services.clock)
+    app.add_middleware(Guard, services=services, sessions=sessions)
     app.add_middleware(Headers)
     problems.install(app)
     for module in (events, status, runs, output, fleet, actions, ledger, names, plan, health, join):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
@@ -25,10 +25,9 @@ from urllib.parse import quote, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bartos.services import Facts
+from bartos.services import Facts, Services
 from bartos.sessions import Session, Sessions
 from bartos.web import assets
-from libbarto.clock import Clock
 
 
 class Rule(Enum):
@@ -91,21 +90,18 @@ def over_unix_socket(app: ASGIApp) -> ASGIApp:
 class Guard:
     """ASGI middleware that lets in whom it may, and takes the sub-path of `public_url` off."""
 
-    def __init__(
-        self, app: ASGIApp, facts: Callable[[], Facts], sessions: Sessions, clock: Clock
-    ) -> None:
+    def __init__(self, app: ASGIApp, services: Services, sessions: Sessions) -> None:
         self._app = app
-        self._facts = facts
+        self._services = services
         self._sessions = sessions
-        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        facts = self._facts()
+        facts = self._services.facts()
         scope = without_root(scope, facts.pages.root)
-        entry = admit(scope, facts, self._sessions, self._clock.now())
+        entry = admit(scope, facts, self._sessions, self._services.clock.now())
         if entry.admitted:
             await self._app({**scope, SESSION: entry.session}, receive, send)
         elif scope["type"] == "websocket":
