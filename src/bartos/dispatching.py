@@ -46,7 +46,7 @@ from bartos.store.orders import ALL_SCHEDULES, COMMITS, Audit, DispatchChange, O
 from bartos.store.port import Batch, Store
 from libbarto.backoff import Backoff
 from libbarto.clock import Clock
-from libbarto.errors import ConfigError, StoreUnavailable
+from libbarto.errors import ConfigError, StoreUnavailable, UserError
 from libbarto.message.v2.record import Claimed, Decided, Ended, OfferRefused, SetApplied
 from libbarto.message.v2.server import Asked, Cancel, Offer
 from libbarto.message.v2.worker import OfferAnswer
@@ -149,7 +149,8 @@ class Dispatching:
         self._rng = random.Random(0)
         self._forget_at = 0.0
         self._reminded: dict[bytes, float] = {}
-        self._away = False
+        self.away = False
+        """The store did not take what was to be committed."""
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -204,13 +205,17 @@ class Dispatching:
     # -- asked by the faces -----------------------------------------------------------------------
 
     async def run(self, event: RunAsked) -> list[OrderRow]:
-        """Have starts made; where the request is known already, nothing is made twice."""
+        """Have starts made; where the request is known already, nothing is made twice. Raises
+        `StoreUnavailable`, and `UserError` where their schedules were removed meanwhile."""
 
         async def work() -> list[OrderRow]:
             known = await self._store.orders(request=event.request)
             if not known:
                 await self._handle(event)
                 known = await self._store.orders(request=event.request)
+            if not known:
+                # Who asks may know schedules a moment longer than the dispatcher.
+                raise UserError("the schedules are being changed just now; ask once more")
             return known
 
         return await self._do(work)
@@ -276,7 +281,7 @@ class Dispatching:
         async def carry_out() -> None:
             try:
                 result = await work()
-            except (StoreUnavailable, ConfigError) as error:
+            except (StoreUnavailable, ConfigError, UserError) as error:
                 if not done.done():
                     done.set_exception(error)
             else:
@@ -397,8 +402,8 @@ class Dispatching:
             try:
                 made = await self._store.commit_dispatch(change)
             except (StoreUnavailable, ConfigError) as error:
-                if not self._away:
-                    self._away = True
+                if not self.away:
+                    self.away = True
                     log.error(
                         "the database is away; the server starts nothing until it is back",
                         extra={"error": str(error)},
@@ -406,7 +411,7 @@ class Dispatching:
                 await self._clock.sleep(RETRY.delay(tries, self._rng))
                 tries += 1
             else:
-                self._away = False
+                self.away = False
                 if self._witness is not None and self._counts:
                     self._witness.write(self._commits)
                 return made

@@ -132,6 +132,8 @@ class Facts:
     config_error: str = ""
     begun: bool = True
     pages: Pages = Pages()
+    writes: bool = True
+    """The store has taken what was last to be written."""
 
 
 @dataclass(frozen=True, slots=True)

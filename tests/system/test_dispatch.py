@@ -14,7 +14,7 @@ from bartos.dispatching import FileWitness, cancel_request
 from bartos.store.memory import MemoryStore
 from bartos.store.orders import ALL_SCHEDULES, PauseRow
 from bartos.store.port import Batch, RunFilter
-from libbarto.errors import StoreUnavailable
+from libbarto.errors import StoreUnavailable, UserError
 from libbarto.identity import Kind, schedule_uid
 from libbarto.message.v2.record import Verdict
 from tests.system.world import WorkerHost, World, named
@@ -286,6 +286,43 @@ def test_the_note_is_a_file_and_its_loss_no_failure(
 
 
 # -- orders by hand -------------------------------------------------------------------------------
+
+
+async def test_a_run_of_what_was_removed_meanwhile_is_refused_and_not_nothing(
+    barto: World,
+) -> None:
+    server = await barto.start_server(PINNED)
+    with pytest.raises(UserError, match="ask once more"):
+        await server.dispatching.run(run_asked("gone", "han"))
+    await barto.close()
+
+
+async def test_a_store_that_does_not_take_what_is_written_is_told(barto: World) -> None:
+    server = await barto.start_server(REPORT)
+    await barto.clock.advance(minutes=9)
+    barto.store.available = False
+    await barto.clock.advance(minutes=2)
+    away = [server.dispatching.away]
+    barto.store.available = True
+    await barto.clock.advance(seconds=10)
+    assert [*away, server.dispatching.away] == [True, False]
+    await barto.close()
+
+
+async def test_what_ended_before_the_server_died_is_followed_when_it_comes_back(
+    barto: World,
+) -> None:
+    server = await barto.start_server(FOLLOWED)
+    for name in ("han", "leia"):
+        barto.add_worker(name)
+    server.writer.on_stored = lambda _: None  # it dies before it hears of the end
+    await barto.clock.advance(minutes=2)
+    assert {run.schedule for run in await barto.runs()} == {"dump"}
+    await barto.stop_server(crash=True)
+    await barto.start_server()
+    await barto.clock.advance(minutes=1)
+    assert {run.schedule for run in await barto.runs()} == {"dump", "upload"}
+    await barto.close()
 
 
 async def test_a_run_by_hand_starts_on_each_worker_that_was_named(barto: World) -> None:

@@ -317,6 +317,14 @@ async def test_a_server_that_has_yet_to_read_its_configuration_is_not_ready() ->
     assert answer.json()["configuration"] == "it has not been read yet"
 
 
+async def test_a_store_that_cannot_be_written_is_not_ready() -> None:
+    barto = Barto()
+    barto.facts = Facts(KEY, "store", "file", writes=False)
+    answer = await request(served(barto), "/readyz")
+    assert (answer.status, answer.json()["ready"]) == (503, False)
+    assert answer.json()["store"] == "it can be read and not written: its disk may be full"
+
+
 async def test_a_store_that_is_away_is_a_503_and_not_half_an_answer() -> None:
     barto = Barto()
     await barto.run("web1", "backup", printed=[(OUT, b"x")])

@@ -24,7 +24,7 @@ async def healthz() -> models.Health:
 
 @router.get("/readyz", responses={503: {"model": models.Readiness}})
 async def readyz(given: Given, response: Response) -> models.Readiness:
-    """Whether the store can be reached and the configuration has been looked at since the start
+    """Whether the store can be reached, and written, and the configuration has been looked at since the start
     (503 if not), and which configuration is in force.
 
     A configuration that cannot be used leaves the last good one in force: the server is ready,
@@ -38,6 +38,8 @@ async def readyz(given: Given, response: Response) -> models.Readiness:
     except (StoreUnavailable, TimeoutError):
         store = "it cannot be reached"
     facts = given.facts()
+    if store == "ok" and not facts.writes:
+        store = "it can be read and not written: its disk may be full"
     ready = store == "ok" and facts.begun
     if not ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
