@@ -98,6 +98,7 @@ class Outlook:
     """Knows which schedule is due where, and when next."""
 
     def __init__(self) -> None:
+        self.most = TIMETABLES
         self._definitions: Sequence[Definition] = ()
         self._workers: Sequence[WorkerRow] = ()
         self._who: Mapping[bytes, tuple[object, ...]] = {}
@@ -234,7 +235,7 @@ class Outlook:
 
     def _timetable(self, one: Definition, key: tuple[bytes, bytes]) -> Timetable | None:
         if key not in self._timetables:
-            if len(self._timetables) >= TIMETABLES:
+            if len(self._timetables) >= self.most:
                 self._timetables.pop(next(iter(self._timetables)))
             self._timetables[key] = timetable_of(one, key[1])
         return self._timetables[key]

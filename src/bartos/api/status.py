@@ -14,6 +14,7 @@ from bartos.api.models import maybe, moment
 from bartos.outlook import DISABLED, NEVER, Timer, soon
 from bartos.overview import SLICE, Failing, Last, Standing
 from bartos.services import Services
+from libbarto.identity import uuid_text
 
 SHOWN = 20
 """Rows of each part of the status."""
@@ -71,7 +72,7 @@ def _failing(one: Failing) -> timers.Failing:
         reason=one.reason,
         exit_code=None if run is None else run.exit_code,
         signal=None if run is None else run.signal,
-        run=None if run is None else models.uuid_text(run.run_id),
+        run=None if run is None else uuid_text(run.run_id),
         slot=moment(one.slot),
         times=one.times,
         since=maybe(one.since),
@@ -151,6 +152,6 @@ def _timer(row: Timer, last: Last) -> timers.Timer:
         seconds=seconds,
         exit_code=None if run is None else run.exit_code,
         signal=None if run is None else run.signal,
-        run=None if run is None else models.uuid_text(run.run_id),
+        run=None if run is None else uuid_text(run.run_id),
         running=run is not None and run.verdict is None,
     )
