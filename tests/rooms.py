@@ -79,6 +79,7 @@ ROOMS: dict[str, Room] = {
     "bartos.nearest": Room.CORE,
     "bartos.planning": Room.CORE,
     "bartos.outlook": Room.CORE,
+    "bartos.describing": Room.CORE,
     "bartos.preview": Room.CORE,
     "bartos.transcript": Room.CORE,
     "bartos.updates": Room.CORE,

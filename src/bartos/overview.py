@@ -25,6 +25,7 @@ from libbarto.message.v2.record import Claimed, Decided, Ended, Started, Verdict
 
 FRESH_S: Final = 2.0
 """Workers that were read no longer ago are as good as new."""
+SUMMED_S: Final = 1.0
 AGAIN_S: Final = 600.0
 """After so long all is read anew: verdicts of the server itself, and what retention dropped."""
 SLICE: Final = 500
@@ -103,6 +104,18 @@ class Failing:
     since: Instant | None = None
 
 
+@dataclass(slots=True)
+class Summary:
+    """A schedule on all its workers. `state` is that of the one that starts next, or of the first;
+    `counts` are its pairs by what became of them last, `last` is the newest run of all."""
+
+    timer: Timer
+    workers: int
+    next: Instant | None
+    last: Last
+    counts: Counter[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How all stands: `counts` of pairs by state; the pairs that someone should look at, the newest
@@ -147,6 +160,9 @@ class Overview:
         self._timers: list[Timer] = []
         self._timers_for: tuple[object, ...] = ()
         self._timers_until: Instant = 0
+        self._summaries: Mapping[bytes, Summary] = {}
+        self._summaries_of: list[Timer] | None = None
+        self._summaries_at = 0.0
         self._streaks: dict[bytes, tuple[int, Instant | None]] = {}
 
     # -- what is told -----------------------------------------------------------------------------
@@ -198,6 +214,32 @@ class Overview:
         async with self._lock:
             await self._find_lasts()
             return [self._last(timer) for timer in timers]
+
+    async def by_schedule(self) -> Mapping[bytes, Summary]:
+        """Each schedule in force on all its workers, by uid; as it was a moment ago."""
+        async with self._lock:
+            timers = await self._find_timers()
+            await self._find_lasts()
+            now = self._clock.boottime()
+            if self._summaries_of is timers and now - self._summaries_at <= SUMMED_S:
+                return self._summaries
+            found: dict[bytes, Summary] = {}
+            for number, timer in enumerate(timers):  # the soonest first
+                if number % SLICE == SLICE - 1:
+                    await asyncio.sleep(0)
+                last = self._last(timer)
+                one = found.get(timer.schedule_uid)
+                if one is None:
+                    workers = timer.one_of or (1 if timer.worker else 0)
+                    counts = Counter([last.word])
+                    found[timer.schedule_uid] = Summary(timer, workers, timer.next, last, counts)
+                    continue
+                one.workers += 1
+                one.counts[last.word] += 1
+                if _slot(last) > _slot(one.last):
+                    one.last = last
+            self._summaries, self._summaries_of, self._summaries_at = found, timers, now
+            return found
 
     async def last(self, worker_uid: bytes, schedule_uid: bytes) -> Last:
         """What ran last of a schedule on a worker."""

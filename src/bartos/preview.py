@@ -304,11 +304,13 @@ def _starts_of(
     definition: Definition, workers: Sequence[WorkerFacts], now: int
 ) -> Iterator[Planned]:
     count = min(1, len(workers)) if definition.floating else len(workers)
-    for start in _starts(definition, workers, now):
+    for start in planned_starts(definition, workers, now):
         yield Planned(start.at, start.until, start.zone, start.note, definition.name, count)
 
 
-def _starts(definition: Definition, workers: Sequence[WorkerFacts], now: int) -> Iterator[Start]:
+def planned_starts(
+    definition: Definition, workers: Sequence[WorkerFacts], now: int
+) -> Iterator[Start]:
     """When it starts; where each worker has a time of its own, the span, or those of the first."""
     uid = b"" if definition.floating or not workers else workers[0].uid
     if definition.calendars:

@@ -59,6 +59,12 @@ async def test_the_newest_of_each_verdict_is_told(settings: StoreSettings | None
         last = await store.last_runs(WORKER, SCHEDULE, 3)
         assert last == [run_id(9), run_id(4), run_id(3)]
         assert await store.last_runs(WORKER, OTHER, 3) == []
+        strip = await store.strip("backup", 2)
+        assert [(one.run_id, one.verdict) for one in strip] == [
+            (run_id(9), None),
+            (run_id(4), Verdict.FAILED),
+        ]
+        assert await store.strip("nothing", 2) == []
         rows = await store.runs_by_id([run_id(4), run_id(2), run_id(77), run_id(4)])
         assert [row.run_id for row in rows] == [run_id(2), run_id(4)]
         assert await store.runs_by_id([]) == []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from bartos.store.covering import range_row
 from bartos.store.engines import Engines
@@ -42,15 +42,10 @@ class Newest:
         )
         rows = await self._for_pairs(f"SELECT {looks} FROM ", pairs)  # noqa: S608  # as above
         ids = [bytes(run_id) for row in rows for run_id in row if run_id is not None]
-        c = run.c
-        columns = (
-            *(c.worker_uid, c.schedule_uid, c.run_id, c.slot, c.verdict),
-            *(c.started_at, c.ended_at, c.exit_code, c.signal, c.reason),
-        )
         found: list[LastRun] = []
         async with self._engines.read() as connection:
             for part in parts(ids, RUNS):
-                query = select(*columns).where(c.run_id.in_(part))
+                query = _in_short().where(run.c.run_id.in_(part))
                 found += [_last_run(row) for row in (await connection.execute(query)).all()]
         return found
 
@@ -134,6 +129,22 @@ class Newest:
                 rows = (await connection.execute(query)).all()
                 found += [(row.slot, bytes(row.run_id)) for row in rows]
         return [run_id for _, run_id in sorted(found, reverse=True)[:limit]]
+
+
+    async def strip(self, schedule: str, limit: int) -> list[LastRun]:
+        c = run.c
+        query = _in_short().where(c.schedule == schedule)
+        query = query.order_by(c.slot.desc(), c.run_id.desc()).limit(limit)
+        async with self._engines.read() as connection:
+            return [_last_run(row) for row in (await connection.execute(query)).all()]
+
+
+def _in_short() -> Select[Any]:
+    c = run.c
+    return select(
+        *(c.worker_uid, c.schedule_uid, c.run_id, c.slot, c.verdict),
+        *(c.started_at, c.ended_at, c.exit_code, c.signal, c.reason),
+    )
 
 
 def _last_run(row: Any) -> LastRun:
