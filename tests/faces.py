@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bartos.acting import Actions
+from bartos.alerting import Alerting
 from bartos.audit import Auditor
+from bartos.channels import Channel
 from bartos.dispatching import Dispatching
 from bartos.feed import Feed
+from bartos.heartbeat import Heartbeat
 from bartos.hub import Hub
 from bartos.outlook import Here
 from bartos.overview import Overview
@@ -147,6 +150,8 @@ class Barto:
     seqs: dict[tuple[bytes, Lane], int] = field(default_factory=dict)
     feed: Feed = field(default_factory=Feed)
     planner: Planner = field(default_factory=Planner)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    heartbeat: Heartbeat | None = None
 
     @property
     def services(self) -> Services:
@@ -169,6 +174,22 @@ class Barto:
                 Watch(self.store, self.planner, self.clock, self.ahead),
                 lambda: {one.uid: Here(one.confirmed) for one in self.fleet.here},
             ),
+            self.alerting,
+        )
+
+    @property
+    def alerting(self) -> Alerting:
+        """Alerts by the channels that the test has put up."""
+        watch = Watch(self.store, self.planner, self.clock, self.ahead)
+        return Alerting(
+            self.store,
+            self.planner,
+            self.clock,
+            watch,
+            channels=lambda: self.channels,
+            url="https://barto.example",
+            new_id=lambda: bytes(16),
+            heartbeat=self.heartbeat,
         )
 
     def ahead(self) -> dict[bytes, int]:

@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket
 from bartos.acting import Actions
 from bartos.api.app import create_app
 from bartos.api.guard import over_unix_socket
+from bartos.channels import Channels, channels_of
 from bartos.config import Configuration, Settings
 from bartos.dispatching import FileWitness
 from bartos.enrolment import SharedKeyEnrolment
@@ -172,6 +173,7 @@ class Bartos:
         self._state = configuration.state_dir
         self._clock: Clock = SystemClock()
         self._stop = asyncio.Event()
+        self._alerts: tuple[Configuration, Channels] | None = None
         self._network = bind_network(settings.listen, settings.port)
         self.port: int = self._network.getsockname()[1]
         self.url = _public_url(settings, self.port, addresses)
@@ -189,6 +191,10 @@ class Bartos:
             version=build_info().version,
             lost_after=self._lost_after,
             witness=FileWitness(self._state / WITNESS),
+            channels=self._channels,
+            url=self.url,
+            heartbeat=self._heartbeat,
+            faulty=self._faulty,
         )
         self.reloader = Reloader(
             configuration,
@@ -228,6 +234,7 @@ class Bartos:
             self.server.feed,
             planner,
             self.server.overview,
+            self.server.alerting,
         )
         app = create_app(services, self._serve_worker)
         tls = server_context(identity.cert, identity.key, settings.tls.client_ca_cert)
@@ -304,6 +311,23 @@ class Bartos:
     def _lost_after(self) -> float:
         configuration = self.reloader.configuration or self._configuration
         return configuration.settings.lost_after
+
+    def _channels(self) -> Channels:
+        configuration = self.reloader.configuration or self._configuration
+        if self._alerts is None or self._alerts[0] is not configuration:
+            made = channels_of(configuration.settings.alerts, socket.gethostname())
+            self._alerts = configuration, made
+        return self._alerts[1]
+
+    def _heartbeat(self) -> str | None:
+        configuration = self.reloader.configuration or self._configuration
+        url = configuration.settings.heartbeat.url
+        return None if url is None else url.get_secret_value()
+
+    def _faulty(self) -> str:
+        if not self.reloader.begun:
+            return "the configuration has not been read yet"
+        return "the configuration cannot be used" if self.reloader.error else ""
 
     def _facts(self) -> Facts:
         configuration = self.reloader.configuration or self._configuration

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field
 
+from bartos.alert_settings import Alerts, Heartbeat
+from bartos.channels import doubts
 from bartos.check import Report, check
 from bartos.plan import WorkerFacts
 from bartos.schedules import (
@@ -170,6 +172,8 @@ class Settings(Common):
     sqlite: Sqlite = Field(default=Sqlite(), description="the embedded database")
     mariadb: MariaDb | None = Field(default=None, description="a MariaDB server in its place")
     retain: Retention = Field(default=Retention(), description="how long things are kept")
+    alerts: Alerts = Field(default=Alerts(), description="who is told of failures")
+    heartbeat: Heartbeat = Field(default=Heartbeat(), description="who watches this server")
     lost_after: Duration = Field(
         default=30 * 86_400.0,
         description="how long a worker may be away before planned starts that it has not told of "
@@ -193,6 +197,12 @@ SCHEMA: Final = Schema(
         "mysql": "the database is set by [mariadb]",
         "default": "the defaults of schedules stand in [defaults]",
         "tls.ca": "the CA of peers' certificates is written client_ca_cert",
+        "alert": "who is told of failures stands in [alerts]",
+        "smtp": "the mail server stands in [alerts.smtp]",
+        "alerts.email": "an address of mail is written mail",
+        "alerts.url": "the address is written webhook",
+        "alerts.smtp.from": "from whom mail comes is written sender",
+        "alerts.smtp.user": "the account is written username",
         "mariadb.user": "the account is written username",
         "mariadb.name": "the database's name is written database",
     },
@@ -419,10 +429,18 @@ def check_files(
         beside = more[0].absolute().parent.parent / f"{PROGRAM}.toml"
         main = beside if beside.exists() else None
     gathered = _gather(main, environment, None, more)
-    return check(
+    report = check(
         gathered.schedules.sound,
         gathered.faults,
         workers,
         now,
         zone_given=gathered.zone_given,
     )
+    if gathered.loaded is None:
+        return report
+    sources = gathered.loaded.sources
+    found = [
+        Fault(str(sources.get(key, gathered.loaded.path)), f"{key}: {text}")
+        for key, text in doubts(gathered.loaded.settings.alerts)
+    ]
+    return replace(report, warnings=(*found, *report.warnings))

@@ -315,6 +315,10 @@ class Policies(Keys):
         "`[defaults]` of bartos.toml",
     )
     enabled: bool = Field(default=True, description="`false` takes it out of force")
+    alerts: bool = Field(
+        default=True,
+        description="`false`: nobody is told when it fails, is missed or stuck, or recovers",
+    )
 
 
 class Definition(Policies):

@@ -12,10 +12,13 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
+from bartos.alerting import Alerting
 from bartos.audit import Auditor
+from bartos.channels import Channels
 from bartos.dispatching import Dispatching, Witness
 from bartos.endpoints.ws_worker import CreditPool, WorkerLink
 from bartos.feed import Feed
+from bartos.heartbeat import Heartbeat
 from bartos.hub import Hub, Member, difference
 from bartos.news import News
 from bartos.outlook import Here
@@ -38,6 +41,8 @@ RETENTION_PAUSE_S: Final = 0.05
 STORE_RETRY_S: Final = 2.0
 DRAIN_S: Final = 5.0
 LOST_AFTER_S: Final = 30 * 86_400.0
+OPENING: Final = "store"
+"""The one standing task that ends."""
 
 
 class Server:
@@ -55,6 +60,10 @@ class Server:
         version: str,
         lost_after: Callable[[], float] = lambda: LOST_AFTER_S,
         witness: Witness | None = None,
+        channels: Callable[[], Channels] = dict,
+        url: str = "",
+        heartbeat: Callable[[], str | None] = lambda: None,
+        faulty: Callable[[], str] = str,
     ) -> None:
         self.store = store
         self.planner = planner
@@ -68,6 +77,17 @@ class Server:
         self.feed = Feed(name=f"{clock.now():x}")
         self.news = News(self.feed, store, self.hub, planner, self.watch, clock)
         self.overview = Overview(store, planner, clock, self.watch, self._here)
+        self._faulty = faulty
+        self.alerting = Alerting(
+            store,
+            planner,
+            clock,
+            self.watch,
+            channels=channels,
+            url=url,
+            new_id=lambda: random_bytes(16),
+            heartbeat=Heartbeat(heartbeat, self.trouble, clock),
+        )
         self.pool = CreditPool()
         self.store_open = asyncio.Event()
         self.stopping = False
@@ -80,7 +100,11 @@ class Server:
         """The standing tasks: none of them ends by itself but the one that opens the store."""
         self.writer.on_return = self._compare_soon
         self.writer.on_stored = self.dispatching.stored
-        self.writer.on_commit += [self.overview.committed, self.news.committed]
+        self.writer.on_commit += [
+            self.overview.committed,
+            self.news.committed,
+            self.alerting.stored,
+        ]
         self.hub.on_change = self.news.worker_changed
         self._compare = asyncio.Event()
 
@@ -91,7 +115,7 @@ class Server:
 
         The caller watches `tasks`: one that fails has no one else to tell.
         """
-        self._spawn(self._open_store(), "store")
+        self._spawn(self._open_store(), OPENING)
         self._spawn(self.writer.run(), "writer")
         self._spawn(self._dispatch(), "dispatcher")
         self._spawn(self._compare_sessions(), "sessions")
@@ -99,6 +123,7 @@ class Server:
         self._spawn(self.watch.run(), "watch")
         self._spawn(self.audit.run(), "audit")
         self._spawn(self.news.run(), "news")
+        self._spawn(self._alert(), "alerts")
 
     async def stop(self) -> None:
         """Say goodbye to the workers, commit what they have sent, let the store go."""
@@ -135,6 +160,19 @@ class Server:
             await link.run()
         finally:
             self._links.discard(link)
+
+    async def trouble(self) -> str:
+        """What keeps this server from its work, in words; empty where nothing does."""
+        if not self.store_open.is_set() or self.writer.away:
+            return "the database is away"
+        try:
+            await self.store.ping()
+        except (StoreUnavailable, ConfigError) as error:
+            return f"the database is away: {error}"
+        dead = [task.get_name() for task in self.tasks if task.done()]
+        if any(name != OPENING for name in dead):
+            return f"a part of bartos has ended: {', '.join(dead)}"
+        return self._faulty()
 
     def _connected(self) -> dict[bytes, int]:
         """Who is connected, and what each one's clock is ahead of this one's."""
@@ -213,6 +251,10 @@ class Server:
                 self.store_open.set()
         if said:
             log.info("the database is there")
+
+    async def _alert(self) -> None:
+        await self.store_open.wait()
+        await self.alerting.run()
 
     async def _dispatch(self) -> None:
         await self.store_open.wait()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bartos.acting import Actions
+from bartos.alerting import Alerting
 from bartos.audit import Auditor
 from bartos.feed import Feed
 from bartos.overview import Overview
@@ -151,3 +152,4 @@ class Services:
     feed: Feed
     planner: Planner
     overview: Overview
+    alerting: Alerting

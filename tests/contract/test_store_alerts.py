@@ -189,6 +189,7 @@ async def test_the_very_run_that_is_stuck_may_end_ok_or_cancelled(
     async with opened(settings) as store:
         reporter = await reporting(store)
         await ran(reporter, 1, Verdict.CANCELLED)
+        await ran(reporter, 2, Verdict.OK)
         await told(store, states=[state("stuck", 1)])
         assert await store.alert_endings(EVER[1]) == [of_run(1, Verdict.CANCELLED)]
 

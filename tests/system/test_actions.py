@@ -74,7 +74,7 @@ def served(barto: World) -> ASGIApp:
     services = Services(
         barto.store, Fleet(), Enrolment(), lambda: facts, barto.clock, actions,
         server.watch, server.audit, server.feed, server.planner,
-        server.overview,
+        server.overview, server.alerting,
     )  # fmt: skip
     return over_unix_socket(create_app(services))
 

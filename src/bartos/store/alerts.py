@@ -25,6 +25,12 @@ NOT_RUN: Final = (Verdict.MISSED, Verdict.LOST)
 OVER: Final = (Verdict.OK, Verdict.CANCELLED)
 """The verdicts that may end what was told."""
 
+FAILED: Final = "failed"
+MISSED: Final = "missed"
+STUCK: Final = "stuck"
+RECOVERED: Final = "recovered"
+"""The events of alerts. The first three are trouble as well."""
+
 Pair: TypeAlias = tuple[bytes, bytes]
 """A schedule's uid, and a worker's or `ANY_WORKER`."""
 
@@ -147,8 +153,8 @@ class Alerts(Protocol):
         `exec`."""
 
     async def alert_endings(self, until: int, limit: int = 1000) -> list[Outcome]:
-        """What may end trouble, by time: runs that ended ok, of a later planned start or the very
-        run that is trouble; and that run, if it was cancelled."""
+        """What may end trouble, by time: runs that ended ok, of a later planned start (but not
+        what is stuck) or the very run that is trouble; and that run, if it was cancelled."""
 
     async def alert_states(self) -> list[AlertState]:
         """All states."""

@@ -11,6 +11,7 @@ from bartos.store.alerts import (
     FAILING,
     NOT_RUN,
     OVER,
+    STUCK,
     AlertNews,
     AlertRow,
     AlertState,
@@ -181,7 +182,8 @@ def _ends(one: Outcome, state: AlertState) -> bool:
         return False
     if one.run_id == state.run_id:
         return True
-    return one.verdict is Verdict.OK and one.slot > state.slot and one.at > state.seen
+    later = one.slot > state.slot and one.at > state.seen
+    return one.verdict is Verdict.OK and later and state.trouble != STUCK
 
 
 def _sorted(rows: Iterable[Outcome]) -> list[Outcome]:

@@ -17,6 +17,7 @@ from bartos.store.alerts import (
     FAILING,
     NOT_RUN,
     OVER,
+    STUCK,
     AlertNews,
     AlertRow,
     AlertState,
@@ -297,8 +298,9 @@ def _endings(until: int, limit: int) -> Iterator[Select[Any]]:
             same = and_(same, state.worker_uid == ANY_WORKER)
         else:
             same = and_(same, run.c.worker_uid == state.worker_uid)
+        later = and_(run.c.slot > state.slot, run.c.ended_at > state.seen)
         ends = or_(
-            and_(run.c.verdict == ok, run.c.slot > state.slot, run.c.ended_at > state.seen),
+            and_(run.c.verdict == ok, later, state.trouble != STUCK),
             and_(run.c.verdict.in_((ok, cancelled)), run.c.run_id == state.run_id),
         )
         yield (

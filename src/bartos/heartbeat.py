@@ -1,0 +1,80 @@
+"""Does another service learn each minute that all is well here? It fetches an address while it is,
+and is silent while it is not: so that service can tell people when the server cannot.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bartos.outgoing import Undelivered, fetch
+from libbarto.clock import Clock, Instant
+
+log = logging.getLogger("bartos.alerts")
+
+EVERY_S: Final = 60.0
+
+Fetch = Callable[[str], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The last heartbeat: whether it went out, and what was answered, or why it did not."""
+
+    at: Instant
+    ok: bool
+    said: str
+
+
+class Heartbeat:
+    """Fetches `url()` each minute that `trouble()` finds nothing. `last` is the last result."""
+
+    def __init__(
+        self,
+        url: Callable[[], str | None],
+        trouble: Callable[[], Awaitable[str]],
+        clock: Clock,
+        get: Fetch = fetch,
+    ) -> None:
+        self.last: Beat | None = None
+        self._url = url
+        self._trouble = trouble
+        self._clock = clock
+        self._get = get
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is an address to fetch."""
+        return self._url() is not None
+
+    async def run(self) -> None:
+        """Each minute, until cancelled."""
+        while True:
+            await self.beat()
+            await self._clock.sleep(EVERY_S)
+
+    async def beat(self) -> None:
+        """Once, now."""
+        url = self._url()
+        if url is None:
+            self.last = None
+            return
+        trouble = await self._trouble()
+        if trouble:
+            self._remember(False, f"not sent: {trouble}")
+            return
+        try:
+            said = await self._get(url)
+        except Undelivered as error:
+            self._remember(False, str(error))
+        else:
+            self._remember(True, said)
+
+    def _remember(self, ok: bool, said: str) -> None:
+        before, self.last = self.last, Beat(self._clock.now(), ok, said)
+        if not ok and (before is None or before.ok):
+            log.warning("no heartbeat", extra={"why": said})
+        elif ok and before is not None and not before.ok:
+            log.info("the heartbeat is back")
