@@ -131,7 +131,7 @@ class Standing:
 
 
 class Overview:
-    """See the module's text. `connected` tells who is, by uid, `drains` who gets nothing to start."""
+    """See the module's text. `connected` tells who is, by uid, `drains` who starts nothing."""
 
     def __init__(
         self,

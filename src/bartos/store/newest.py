@@ -130,7 +130,6 @@ class Newest:
                 found += [(row.slot, bytes(row.run_id)) for row in rows]
         return [run_id for _, run_id in sorted(found, reverse=True)[:limit]]
 
-
     async def strip(self, schedule: str, limit: int) -> list[LastRun]:
         c = run.c
         query = _in_short().where(c.schedule == schedule)
