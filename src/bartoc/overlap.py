@@ -13,7 +13,7 @@ from bartoc.books import Books, Draft, Run
 from bartoc.events import Key
 from bartoc.following import give_up_retry
 from bartoc.journal import WaitingStart
-from bartoc.running import end_unspawned
+from bartoc.running import REPLACED, end_unspawned
 from bartoc.starting import Start
 from libbarto.message.v2.record import Verdict
 
@@ -22,7 +22,6 @@ NEWER_RUNNING: Final = "overlap: a newer one was running"
 NEWER_WAITS: Final = "overlap: a newer one waits"
 NEWER_STARTED: Final = "too late: a newer one started"
 FULL: Final = "worker full"
-REPLACED: Final = "a newer start replaced it"
 
 
 def begin(

@@ -8,6 +8,7 @@ it was left (DESIGN section 7).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from bartoc.books import RUN_PROGRESS, Books, Draft, Run, RunProgress, spec_of
 from bartoc.chunker import Chunker
@@ -25,6 +26,8 @@ from bartoc.runner import (
 )
 from bartoc.starting import RUN_SPEC, shortened
 from libbarto.message.v2.record import Ended, Started, Status, StreamTotals, Verdict
+
+REPLACED: Final = "a newer start replaced it"
 
 # -- taking up ------------------------------------------------------------------------------------
 
@@ -58,9 +61,29 @@ def held_back(event: HeldBack, draft: Draft) -> list[Effect]:
     if key in books.lost:
         certain = waiting.claim.boot_id == books.host.boot_id and not run.announced
         interrupted(run, draft.now.wall, "", certain, draft)
-        return []
+        return _stop_replaced(run, books) if certain else []
     books.runs[key] = run
     return [stop(run)] if run.stopped else []
+
+
+def _stop_replaced(run: Run, books: Books) -> list[Effect]:
+    """A claim that was not spawned, and was to replace others: bartoc died before it had stopped
+    them, and they are to end all the same. Those are the ones that were claimed before it."""
+    if run.spec.overlap != "replace":
+        return []
+    effects: list[Effect] = []
+    for key in books.alive(run.spec.uid, run.claim.run_id):
+        other = books.runs.get(key)
+        claim = books.unresumed[key].claim if other is None else other.claim
+        newer = (claim.at, claim.slot) > (run.claim.at, run.claim.slot)
+        if newer or key in books.lost or key in books.over:
+            continue
+        if other is None:
+            books.stops[key] = books.stops.get(key, REPLACED)
+        elif not other.stopped:
+            other.stopped = REPLACED
+            effects.append(stop(other))
+    return effects
 
 
 def _taken_up(claim: Claim, stored: OpenRun, held: Sequence[HeldChunk]) -> Run:

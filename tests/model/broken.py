@@ -22,6 +22,7 @@ INVARIANTS: Final = {
     "stays": "a verdict that is final does not change",
     "output": "what a command printed is in the store, once, in order",
     "converged": "within a minute of the last fault the store has what the workers have",
+    "replaced": "a start that replaces the others of its schedule leaves none of them running",
     "one": "a start for one worker begins on at most one",
 }
 

@@ -18,7 +18,7 @@ from libbarto.message.v2.record import (
     Lane,
     Waiting,
 )
-from libbarto.message.v2.schedule import SCHEDULE_SET
+from libbarto.message.v2.schedule import SCHEDULE, SCHEDULE_SET
 from libbarto.schedule import Timetable
 from tests.model.broken import Findings
 from tests.model.history import ModelStore
@@ -69,6 +69,18 @@ class ModelJournal(MemoryJournal):
     def kind(self, run_id: bytes, attempt: int) -> Kind:
         """Why a claimed occurrence came to be."""
         return Kind(RUN_SPEC.decode(self._claims[run_id, attempt].spec).kind)
+
+    def replaced(self) -> set[tuple[bytes, int]]:
+        """The attempts that a later one of their schedule took the place of, by its policy."""
+        found: set[tuple[bytes, int]] = set()
+        before: dict[bytes, set[tuple[bytes, int]]] = {}
+        for key, claim in self._claims.items():
+            origin = RUN_SPEC.decode(claim.spec)
+            others = before.setdefault(claim.schedule_uid, set())
+            if SCHEDULE.decode(origin.whole).overlap == "replace":
+                found |= others
+            others.add(key)
+        return found
 
     def all_claimed(self) -> frozenset[tuple[bytes, int]]:
         """Every claim that is committed."""

@@ -28,7 +28,10 @@ class ModelStore(MemoryStore):
     def __init__(self, findings: Findings, luck: Luck) -> None:
         super().__init__()
         self.disks: dict[bytes, Disk] = {}
-        """The disk that holds each spool now."""
+        """The disk that held each spool first."""
+        self.copies: dict[bytes, tuple[int, Disk]] = {}
+        """The older copy that was put in its place, and the last epoch before that: what was on its
+        way then is still the former's."""
         self._findings = findings
         self._luck = luck
         self._highest: dict[tuple[bytes, Lane], int] = {}
@@ -69,6 +72,9 @@ class ModelStore(MemoryStore):
     async def _is_prefix(self, batch: Batch, mark: Mark) -> None:
         """Is what was stored, and what stood before it, what the worker has at these numbers?"""
         disk = self.disks[batch.spool_id]
+        last, copied = self.copies.get(batch.spool_id, (batch.epoch, disk))
+        if batch.epoch > last:
+            disk = copied
         for seq, tag in ((mark.seq, mark.tag), (batch.last_seq, batch.tag)):
             held = await disk.tag_at(batch.lane, seq)
             self._findings.check(

@@ -222,8 +222,8 @@ class Simulation:
         host.link.restore()
         await self.pass_time(10.0)
         await host.crash()
+        self.store.copies[backup.spool_id] = (host.disk.epoch, backup)
         host.journal = backup
-        self.store.disks[backup.spool_id] = backup
         host.keeper.rolled_back(host.disk)
         host.start()
         await self.pass_time(40.0)
@@ -308,6 +308,8 @@ class Simulation:
                 )
         for host in self.hosts:
             self._lines(host)
+            left = host.keeper.alive() & host.disk.replaced()
+            self.findings.check(not left, "replaced", f"{len(left)} attempts go on, on {host.name}")
 
     def _true(self, start: Start, verdict: Verdict | None, reason: str) -> None:
         """Does a verdict say what happened?"""

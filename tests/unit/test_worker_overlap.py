@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from bartoc.events import Cancel, Commit, Committed, HeldBack, Opened, Spawn, Tick
+from bartoc.events import Cancel, Commit, Committed, HeldBack, Key, Opened, Spawn, Tick
 from bartoc.journal import merged
 from bartoc.overlap import FULL, NEWER_RUNNING, NEWER_WAITS, STILL_RUNNING
 from bartoc.runner import AttemptEnded, Known, RunState
+from bartoc.worker import Worker
 from libbarto.identity import Kind
 from libbarto.message.v2.record import Claimed, Decided, Waiting
 from tests.unit.worker_bench import HOST, MINUTE, SECOND, T0, Bench, done, schedule, slots
@@ -126,6 +127,84 @@ def test_when_the_keeper_is_opened_anew_a_start_that_waits_for_it_did_not_start(
     bench.begin()
     assert bench.ended() == [(1, "interrupted", "did not start", True)]
     assert list(bench.worker.runs) == [(old.order.run_id, 1)]
+
+
+def died_before_the_stop(bench: Bench) -> tuple[Key, Key]:
+    """A start is to replace one that runs; bartoc dies once its claim is committed, and nobody was
+    told to stop. Which run, and which was to replace it."""
+    (old,) = bench.tick(60)
+    bench.at = 120
+    (commit,) = bench.worker.handle(Tick(), bench.now)
+    assert isinstance(commit, Commit)
+    (new,) = done(bench.journal.commit(commit.transaction))
+    return (old.order.run_id, 1), new
+
+
+def test_the_old_run_is_stopped_though_bartoc_dies_between_claim_and_stop() -> None:
+    bench = Bench(schedule(overlap="replace"))
+    old, _ = died_before_the_stop(bench)
+    bench.begin()
+    assert bench.cancels == [old]
+    bench.end(None, old, cancelled=True)
+    assert bench.ended() == [
+        (1, "interrupted", "did not start", True),
+        (1, "cancelled", "a newer start replaced it", True),
+    ]
+    bench.begin()
+    assert bench.cancels == [old], "and that is all"
+
+
+def test_it_is_stopped_also_where_it_is_taken_up_after_the_one_that_replaces_it() -> None:
+    bench = Bench(schedule(overlap="replace"))
+    old, new = died_before_the_stop(bench)
+    bench.worker = Worker(done(bench.journal.load()), bench.host, bench.now)
+    bench.worker.handle(Opened((Known(*old, RunState.RUNNING, 0),)), bench.now)
+    bench.handle(HeldBack(*new, ()))
+    assert bench.cancels == []
+    bench.handle(HeldBack(*old, ()))
+    assert bench.cancels == [old]
+
+
+def test_one_that_is_over_already_is_not_stopped() -> None:
+    bench = Bench(schedule(overlap="replace"))
+    old, _ = died_before_the_stop(bench)
+    bench.worker = Worker(done(bench.journal.load()), bench.host, bench.now)
+    bench.handle(Opened((Known(*old, RunState.ENDED, 0),)))
+    bench.end(0, old)
+    assert bench.cancels == []
+    assert [one[1] for one in bench.ended()] == ["interrupted", "ok"]
+
+
+def test_nothing_newer_is_stopped_for_a_start_that_did_not_replace_it() -> None:
+    bench = Bench(schedule(overlap="replace"))
+    old, new = died_before_the_stop(bench)
+    bench.worker = Worker(done(bench.journal.load()), bench.host, bench.now)
+    bench.worker.handle(Opened((Known(*old, RunState.RUNNING, 0),)), bench.now)
+    bench.take_on(schedule(overlap="allow"))
+    (newer,) = bench.tick(180)
+    bench.handle(HeldBack(*new, ()))
+    bench.handle(HeldBack(*old, ()))
+    assert bench.cancels == [old]
+    assert bench.worker.runs[newer.order.run_id, 1].stopped == ""
+
+
+def test_one_that_was_cancelled_meanwhile_is_not_told_twice() -> None:
+    bench = Bench(schedule(overlap="replace"))
+    old, new = died_before_the_stop(bench)
+    bench.worker = Worker(done(bench.journal.load()), bench.host, bench.now)
+    bench.worker.handle(Opened((Known(*old, RunState.RUNNING, 0),)), bench.now)
+    bench.handle(HeldBack(*old, ()))
+    bench.cancel(old[0], "enough")
+    bench.handle(HeldBack(*new, ()))
+    assert bench.cancels == [old]
+    assert bench.worker.runs[old].stopped == "cancelled: enough"
+
+
+def test_with_any_other_policy_nothing_is_stopped() -> None:
+    bench = Bench(schedule(overlap="allow"))
+    died_before_the_stop(bench)
+    bench.begin()
+    assert bench.cancels == []
 
 
 def test_in_one_life_the_old_run_is_told_again_to_end_when_the_keeper_is_back() -> None:
