@@ -120,6 +120,7 @@ def _serve(given: Given) -> None:
             paths,
             SystemClock().now(),
             secrets.token_bytes,
+            reached_as=settings.reached_as,
             write_config=given.config is None,
         )
         try:
@@ -195,6 +196,7 @@ def init(
         Paths(loaded.path, loaded.settings.state_dir or loaded.places.state),
         SystemClock().now(),
         secrets.token_bytes,
+        reached_as=loaded.settings.reached_as,
         listen=listen,
         port=port,
         state_dir=None if state_dir is None else str(Path(str(state_dir)).absolute()),

@@ -180,6 +180,13 @@ class Settings(Common):
         "count as *lost*; what it tells later takes their place",
     )
 
+    @property
+    def reached_as(self) -> tuple[str, ...]:
+        """The names and addresses by which others know this server, as far as they are written."""
+        outside = urlsplit(self.public_url).hostname if self.public_url else None
+        everywhere = self.listen in {"0.0.0.0", "::"}  # noqa: S104  # as the user asked
+        return tuple(host for host in ("" if everywhere else self.listen, outside) if host)
+
     def secret(self) -> str | None:
         """The API key of the file, read from its own file if it is in one. Raises `ConfigError`."""
         return secret(self.api_key, self.api_key_file, "api_key")

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -88,6 +88,18 @@ class Host:
     addresses: tuple[str, ...]
     timezone: str = "UTC"
 
+    def reached_as(self, hosts: Iterable[str]) -> Host:
+        """This host, which is reached by these names or addresses as well."""
+        names, addresses = list(self.names), list(self.addresses)
+        for host in hosts:
+            try:
+                addresses.append(str(ipaddress.ip_address(host.partition("%")[0])))
+            except ValueError:
+                names.append(host)
+        return replace(
+            self, names=tuple(dict.fromkeys(names)), addresses=tuple(dict.fromkeys(addresses))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Initialised:
@@ -117,6 +129,7 @@ def ensure_initialised(
     random_bytes: RandomBytes,
     *,
     host: Host | None = None,
+    reached_as: Iterable[str] = (),
     listen: str | None = None,
     port: int | None = None,
     state_dir: str | None = None,
@@ -124,13 +137,14 @@ def ensure_initialised(
 ) -> Initialised:
     """Make what is missing: bartos.toml, keys, CA, certificate; renew the certificate if due.
 
-    `now` is in microseconds. `listen` and `port` are to stand in bartos.toml; where a person has
-    written that file, they are advice. `state_dir` is written into a new file. With `write_config`
-    false the file is left alone.
+    `now` is in microseconds. `reached_as` are names and addresses by which others know this host,
+    as its configuration says; the certificate holds for them too. `listen` and `port` are to stand
+    in bartos.toml; where a person has written that file, they are advice. `state_dir` is written
+    into a new file. With `write_config` false the file is left alone.
 
     Raises `ConfigError` where something cannot be written or read.
     """
-    host = this_host() if host is None else host
+    host = (this_host() if host is None else host).reached_as(reached_as)
     created: list[Path] = []
     advice: tuple[str, ...] = ()
     if write_config:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bartos.config import load_all
+from bartos.config import Settings, load_all
 from bartos.init import (
     Host,
     Initialised,
@@ -37,7 +37,12 @@ def paths(tmp_path: Path) -> Paths:
 
 
 def initialise(
-    paths: Paths, now: int = NOW, host: Host = HOST, seed: int = 1, **more: object
+    paths: Paths,
+    now: int = NOW,
+    host: Host = HOST,
+    seed: int = 1,
+    reached_as: tuple[str, ...] = (),
+    **more: object,
 ) -> Initialised:
     listen, port = more.get("listen"), more.get("port")
     assert listen is None or isinstance(listen, str)
@@ -47,6 +52,7 @@ def initialise(
         now,
         random.Random(seed).randbytes,
         host=host,
+        reached_as=reached_as,
         listen=listen,
         port=port,
         write_config=bool(more.get("write_config", True)),
@@ -130,6 +136,24 @@ def test_a_host_with_a_new_address_gets_a_certificate_for_it(paths: Paths) -> No
     renewed = initialise(paths, host=moved, seed=2).renewed
     assert renewed is not None
     assert "192.0.2.9" in renewed
+
+
+def test_the_certificate_holds_for_what_others_call_the_server(paths: Paths) -> None:
+    made = initialise(paths, reached_as=("127.0.0.2", "ops.example", "fe80::1%eth0"))
+    assert made.host.names[-1] == "ops.example"
+    assert made.host.addresses[-2:] == ("127.0.0.2", "fe80::1")
+    assert initialise(paths, reached_as=("127.0.0.2", "ops.example", "fe80::1")).renewed is None
+    told = initialise(paths, reached_as=("new.example",)).renewed
+    assert told is not None
+    assert "new.example" in told
+
+
+def test_what_others_call_the_server_is_where_it_listens_and_what_is_public() -> None:
+    assert Settings(listen="0.0.0.0").reached_as == ()
+    assert Settings(listen="::", public_url="https://ops.example:1/x").reached_as == (
+        "ops.example",
+    )
+    assert Settings(listen="192.0.2.1").reached_as == ("192.0.2.1",)
 
 
 def test_a_certificate_cannot_be_renewed_without_the_ca_s_key(paths: Paths) -> None:
