@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -42,6 +43,8 @@ CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 60.0
 ANSWER_MAX: Final = 16 * 1024 * 1024
 READ: Final = 64 * 1024
+IDLE_S: Final = 2.0
+"""A connection that was idle for longer is not used again: the server may just be closing it."""
 SUBPROTOCOL: Final = "barto.v2"
 
 
@@ -117,6 +120,15 @@ class Client:
         self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
         self._http: http.HTTPConnection | None = None
+        self._used = 0.0
+
+    def twin(self) -> Client:
+        """Another connection to the same server, for what goes on at the same time."""
+        return Client(
+            self._target,
+            connect_seconds=self._connect_seconds,
+            answer_seconds=self._answer_seconds,
+        )
 
     # -- the websocket ----------------------------------------------------------------------------
 
@@ -242,6 +254,8 @@ class Client:
         """
         given = {key: value for key, value in (query or {}).items() if value is not None}
         url = f"{path}?{urlencode(given, doseq=True)}" if given else path
+        if time.monotonic() - self._used > IDLE_S:
+            self.close()
         try:
             if self._http is None:
                 self._http = self._connect()
@@ -263,6 +277,7 @@ class Client:
         try:
             yield Body(told, self._pieces(response))
         finally:
+            self._used = time.monotonic()
             if not response.isclosed():
                 # What was not read stands in the way of a next answer.
                 self.close()

@@ -186,6 +186,13 @@ def table(
     if not held:
         return
     cells = [[column.text(row) for column in columns] for row in held]
+    kept = [
+        number
+        for number, column in enumerate(columns)
+        if not column.spare or any(line[number] for line in cells)
+    ]
+    columns = [columns[number] for number in kept]
+    cells = [[line[number] for number in kept] for line in cells]
     widths = _widths(columns, cells)
     lines = wrapped(columns, widths, screen.width)
     titles = [column.title for column in columns]
@@ -251,15 +258,16 @@ def _lines_needed(
 
 def _cut(
     columns: Sequence[Column], widths: Sequence[int], lines: Sequence[Sequence[int]], width: int
-) -> tuple[int, int]:
-    """What does not fit at all, and what does not fit unless it is cut."""
+) -> tuple[int, int, list[int]]:
+    """What does not fit at all, what does not fit unless it is cut, and how early lines are full:
+    of two ways that cut the same, the better has more on its first lines."""
     overflow = missing = 0
     for place, line in enumerate(lines):
         room = width - _indent(place)
         overflow += max(0, _least(columns, widths, line) - room) if len(line) > 1 else 0
         wanted = sum(widths[number] for number in line) + len(GAP) * (len(line) - 1)
         missing += max(0, wanted - room)
-    return overflow, missing
+    return overflow, missing, [-len(line) for line in lines]
 
 
 def _indent(place: int) -> int:

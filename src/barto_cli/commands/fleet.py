@@ -198,4 +198,5 @@ def _clock(row: Row) -> str:
     offset = row["clock_offset_seconds"]
     if not isinstance(offset, float | int):
         return ""
-    return f"{'+' if offset >= 0 else '-'}{times.duration(abs(offset))}"
+    sign = "" if abs(offset) < 0.001 else "+" if offset > 0 else "-"
+    return f"{sign}{times.duration(abs(offset))}"

@@ -275,6 +275,8 @@ class _Reader:
         if not self.asked.follow:
             self._say_missing()
             return
+        # What had ended already has been shown, and is no news.
+        self._followed = [one for one in self._followed if not one.run["complete"]]
         self._follow()
 
     def _following(self, run: Json) -> _Followed:

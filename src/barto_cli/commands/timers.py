@@ -88,8 +88,15 @@ def timer_columns(screen: Screen, rows: Sequence[Row]) -> list[Column]:
         Column("passed_seconds", "PASSED", _passed, right=True, least=None),
         Column("verdict", "RESULT", result, useful=2, least=10, colour=_result_colour),
         Column("schedule", "SCHEDULE", useful=4, least=12),
-        Column("worker", "WORKER", lambda row: plain(row["worker"]) or "(any)", useful=3),
+        Column("worker", "WORKER", worker_words, useful=3),
     ]
+
+
+def worker_words(row: Row) -> str:
+    """The worker; or that any of so many may take it."""
+    if row["worker"]:
+        return plain(row["worker"])
+    return f"1 of {row['one_of']}" if row.get("one_of") else "(any)"
 
 
 def _there_column(screen: Screen) -> Column:

@@ -51,6 +51,27 @@ def timers(
 
 
 @commands.command()
+def watch(
+    context: cli.Context,
+    schedule: Named = None,
+    worker: OnlyOf = None,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Show live what is not well, what runs and what ends; in a pipe, a line for each event. On a
+    terminal q ends it; Ctrl-C does everywhere, with 130.
+
+    Examples:
+        barto-cli watch
+        barto-cli watch backup -o jsonl
+    """
+    from barto_cli.commands import watch as live
+
+    with given_by(context, output, utc) as given:
+        live.watch(given, schedule, worker)
+
+
+@commands.command()
 def runs(
     context: cli.Context,
     worker: Annotated[
