@@ -235,6 +235,7 @@ class Bartos:
             planner,
             self.server.overview,
             self.server.alerting,
+            self._sources,
         )
         app = create_app(services, self._serve_worker)
         tls = server_context(identity.cert, identity.key, settings.tls.client_ca_cert)
@@ -328,6 +329,11 @@ class Bartos:
         if not self.reloader.begun:
             return "the configuration has not been read yet"
         return "the configuration cannot be used" if self.reloader.error else ""
+
+    def _sources(self) -> dict[bytes, tuple[str, int]]:
+        configuration = self.reloader.configuration or self._configuration
+        found = configuration.definitions
+        return {one.uid: (one.source.file, one.source.line) for one in found if one.source.file}
 
     def _facts(self) -> Facts:
         configuration = self.reloader.configuration or self._configuration

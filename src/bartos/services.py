@@ -153,3 +153,5 @@ class Services:
     planner: Planner
     overview: Overview
     alerting: Alerting
+    sources: Callable[[], Mapping[bytes, tuple[str, int]]] = dict
+    """The file and the line in which each schedule is written, by uid, as far as is known."""

@@ -22,7 +22,9 @@ from bartos.api import (
     plan,
     problems,
     runs,
+    schedules,
     status,
+    workers,
 )
 from bartos.api.guard import Guard
 from bartos.endpoints.ws_cli import cli_endpoint
@@ -61,7 +63,10 @@ def create_app(
     app.add_middleware(Guard, services=services, sessions=sessions)
     app.add_middleware(Headers)
     problems.install(app)
-    for module in (events, status, runs, output, fleet, actions, ledger, names, plan, health, join):
+    for module in (
+        *(events, status, schedules, workers, runs, output, fleet),
+        *(actions, ledger, names, plan, health, join),
+    ):
         app.include_router(module.router)
     pages.install(app)
     app.add_api_websocket_route(CLI_PATH, cli_endpoint)

@@ -258,12 +258,6 @@ class Worker(BaseModel):
         )
 
 
-class Workers(BaseModel):
-    """Every worker, by name."""
-
-    workers: list[Worker]
-
-
 class Schedule(BaseModel):
     """A schedule in force; `definition` has its keys as configured."""
 
@@ -285,12 +279,6 @@ class Schedule(BaseModel):
             updated=moment(row.updated_at),
             definition=json.loads(row.definition),
         )
-
-
-class Schedules(BaseModel):
-    """The schedules in force, by name."""
-
-    schedules: list[Schedule]
 
 
 class Health(BaseModel):
