@@ -11,11 +11,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from bartos.api import models, paging, timers
+from bartos.api import models, paging
 from bartos.api.given import Given
 from bartos.api.models import maybe
 from bartos.api.problems import Problem
 from bartos.api.status import told
+from bartos.api.timers import Timer
 from bartos.nearest import nearest
 from bartos.services import Services
 from bartos.store.port import RunFilter, WorkerRow
@@ -31,9 +32,7 @@ class WorkerView(models.Worker):
     """A worker as lists show it."""
 
     running: int = Field(description="so many runs go on there, as far as is known")
-    confirmed: bool = Field(
-        description="it is connected and has taken on its schedules as they are"
-    )
+    confirmed: bool = Field(description="it is connected, with its schedules as they are")
     schedules: int = Field(description="so many schedules run there by its own clock")
     next: datetime | None = Field(description="its soonest start")
     next_schedule: str = Field(description="what starts then; empty where nothing does")
@@ -50,9 +49,7 @@ class WorkerDetail(WorkerView):
     """All of a worker."""
 
     runs: list[models.Run] = Field(description=f"what runs there, at most {SHOWN}")
-    timers: list[timers.Timer] = Field(
-        description=f"its schedules, the soonest first, at most {SHOWN}"
-    )
+    timers: list[Timer] = Field(description=f"its schedules, the soonest first, at most {SHOWN}")
 
 
 @router.get("/workers")
