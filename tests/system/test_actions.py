@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from bartos.acting import Actions
 from bartos.api.app import create_app
 from bartos.api.guard import over_unix_socket
+from bartos.news import connections
 from bartos.services import Facts, Services
 from bartos.store.port import RunFilter
 from libbarto.identity import Kind
@@ -72,7 +73,8 @@ def served(barto: World) -> ASGIApp:
     )
     facts = Facts("key", "store", "file")
     services = Services(
-        barto.store, Fleet(), Enrolment(), lambda: facts, barto.clock, actions,
+        barto.store, Fleet(connections(server.hub)), Enrolment(), lambda: facts, barto.clock,
+        actions,
         server.watch, server.audit, server.feed, server.planner,
         server.overview, server.alerting,
     )  # fmt: skip

@@ -126,3 +126,48 @@ async def test_events_tell_of_runs_as_they_change(barto: World) -> None:
     assert {run["worker"] for run in runs} == {"han", "leia"}
     assert {run["verdict"] for run in runs} >= {"ok"}
     assert [data for kind, data in found if kind == "pauses"] == [{"schedules": ["one"]}]
+
+
+async def test_a_schedule_is_told_whole(barto: World) -> None:
+    await begun(barto)
+    await barto.configure(TOML + BAD)
+    await barto.clock.advance(seconds=180)
+    (backup,) = (await get(barto, "/schedules?text=BACK&strip=3"))["schedules"]
+    assert (backup["name"], backup["when"]) == ("backup", "every minute (UTC)")
+    assert (backup["workers"], backup["state"]) == (2, "planned")
+    assert backup["counts"] == {"ok": 2}
+    assert [(bar["runs"], bar["verdict"]) for bar in backup["strip"]] == [(2, "ok")] * 3
+    assert backup["last"]["verdict"] == "ok"
+    (bad,) = (await get(barto, "/schedules?text=bad&strip=1"))["schedules"]
+    assert bad["strip"][0]["verdict"] == "failed"
+    page = await get(barto, "/schedules?limit=2")
+    rest = await get(barto, f"/schedules?limit=2&cursor={page['next']}")
+    assert [one["name"] for one in page["schedules"] + rest["schedules"]] == [
+        "backup",
+        "bad",
+        "off",
+        "one",
+    ]
+    assert rest["next"] is None
+    assert (await get(barto, "/schedules?tag=db"))["schedules"] == []
+    one = await get(barto, "/schedules/one")
+    assert one["policies"].startswith("The server gives each start to one worker; ")
+    assert one["worker_names"] == ["han", "leia"]
+    assert len(one["starts"]) == 10
+    assert (await get(barto, "/schedules/off"))["starts"] == []
+    assert "did you mean backup?" in (await get(barto, "/schedules/bakcup", 404))["detail"]
+
+
+async def test_a_worker_is_told_whole(barto: World) -> None:
+    await begun(barto)
+    await away(barto, "leia")
+    han, leia = (await get(barto, "/workers"))["workers"]
+    assert (han["connected"], han["confirmed"], han["schedules"]) == (True, True, 1)
+    assert han["next_schedule"] == "backup"
+    assert (leia["connected"], leia["next"]) == (False, None)
+    (found,) = (await get(barto, "/workers?connected=false&text=lei"))["workers"]
+    assert found["name"] == "leia"
+    told = await get(barto, "/workers/han")
+    assert [one["schedule"] for one in told["timers"]] == ["backup"]
+    assert told["runs"] == []
+    assert "did you mean han?" in (await get(barto, "/workers/hann", 404))["detail"]

@@ -4,7 +4,6 @@ its last runs went.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -21,7 +20,6 @@ from bartos.api.models import maybe, moment
 from bartos.api.problems import Problem
 from bartos.nearest import nearest
 from bartos.overview import Summary
-from bartos.plan import WorkerFacts
 from bartos.planning import facts_of
 from bartos.preview import planned_starts
 from bartos.schedules import Definition
@@ -30,7 +28,6 @@ from bartos.store.lasts import LastRun
 from bartos.store.port import FAILURES, ScheduleRow
 from libbarto.identity import uuid_text
 from libbarto.message.v2.record import Verdict
-from libbarto.realtime.preview import Start as PlannedStart
 
 STRIP_MAX = 60
 STRIP_ROWS = 200
@@ -170,8 +167,7 @@ async def schedule(
     if definition is not None:
         if definition.enabled and definition.after is None:
             facts = [facts_of(one) for one in matched[:1]]
-            # What comes rarely is looked for through the centuries.
-            found = await asyncio.to_thread(_next, definition, facts, given.clock.now())
+            found = planned_starts(definition, facts, given.clock.now())
             starts = [
                 Start(
                     at=moment(one.at),
@@ -179,7 +175,7 @@ async def schedule(
                     zone=one.zone,
                     note=one.note,
                 )
-                for one in found
+                for one in islice(found, NEXT)
             ]
         followers = [
             one.name for one in given.planner.definitions if one.parent_uid == definition.uid
@@ -193,10 +189,6 @@ async def schedule(
         followers=followers,
         source=None if source is None else Place(file=source[0], line=source[1]),
     )
-
-
-def _next(one: Definition, facts: Sequence[WorkerFacts], now: int) -> list[PlannedStart]:
-    return list(islice(planned_starts(one, facts, now), NEXT))
 
 
 def _fits(one: Definition, text: str | None, tags: list[str] | None) -> bool:
