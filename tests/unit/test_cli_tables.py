@@ -272,6 +272,66 @@ def test_runs() -> None:
     approved("runs", tabled(lambda s: history.run_columns(s, RUNS), RUNS), WIDTHS)
 
 
+# -- one run ---------------------------------------------------------------------------------------
+
+
+def moment(seconds: float) -> str:
+    return (NOW + timedelta(seconds=seconds)).isoformat()
+
+
+def step(number: int, attempt: int, begin: float, code: int | None, **more: Any) -> dict[str, Any]:
+    facts = {
+        "step": number,
+        "attempt": attempt,
+        "command": f"/usr/local/bin/back-up --step {number}",
+        "exit_code": code,
+        "signal": None,
+        "success": code == 0,
+        "started": moment(begin),
+        "ended": moment(begin + 1.5),
+        "seconds": 1.5,
+        "reason": None,
+    }
+    return {**facts, **more}
+
+
+SHOWN: Final[dict[str, Any]] = {
+    **run(4, "backup", "web1", 0, verdict="failed", exit_code=77, reason="step 2: exit 77"),
+    "kind": "calendar",
+    "attempt": 2,
+    "claimed": moment(64.003),
+    "started": moment(64.009),
+    "ended": moment(67.01),
+    "seconds": 3.001,
+    "complete": True,
+    "stdout_bytes": 20_480,
+    "stderr_bytes": 12,
+    "cut_bytes": 1024,
+    "missing_bytes": 0,
+    "steps": [step(1, 2, 64.009, 0), step(2, 2, 65.509, 77)],
+    "earlier": [step(1, 1, 0.009, None, signal=9)],
+}
+
+
+def test_show() -> None:
+    approved("show", lambda screen: history.about(screen, SHOWN), (49, 80, 200))
+
+
+def test_show_of_what_runs() -> None:
+    going = {
+        **SHOWN,
+        **dict.fromkeys(("ended", "seconds", "exit_code", "verdict")),
+        "steps": [],
+        "earlier": [],
+        "attempt": 1,
+        "kind": "manual",
+        "reason": "",
+        "stuck": "its last 20 runs took 2m at most",
+        "complete": False,
+    }
+    approved("show-running", lambda screen: history.about(screen, going), (80,))
+
+
 # -- workers --------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -11,6 +11,7 @@ from barto_cli.client import USAGE, Failure
 from barto_cli.given import Given
 from barto_cli.render import (
     COLOURS,
+    DIM,
     Column,
     Listing,
     Row,
@@ -18,7 +19,9 @@ from barto_cli.render import (
     plain,
     short_ids,
     table,
+    width_of,
 )
+from libbarto.states import state_of
 
 PAGE: Final = 1000
 NOT_RUN: Final = frozenset({"skipped", "missed", "lost"})
@@ -183,46 +186,156 @@ def signal_name(number: object) -> str:
 
 
 def show(given: Given, run: str) -> None:
-    """All about one run, and how its steps ended."""
+    """All about one run: how it ended and why, and what happened when."""
     found = given.client.get(run_path(run))
     if not given.for_people:
         keys = [key for key in RUN_KEYS if key not in {"count", "last_slot"}]
-        given.emit(Listing((), [found], (*keys, "steps")))
+        given.emit(Listing((), [found], (*keys, "steps", "earlier")))
         return
-    given.write(_about(given.screen, found))
+    given.write(about(given.screen, found))
 
 
-def _about(screen: Screen, run: Mapping[str, Any]) -> Iterator[str]:
-    def moment(key: str) -> str:
-        return screen.time(times.read(run[key])) if run[key] else ""
-
-    late = run["late_seconds"]
-    facts = [
+def about(screen: Screen, run: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to say of a run, for people."""
+    words = screen.shape(run["verdict"]) + outcome(run)
+    lines = [
         ("run", plain(run["id"])),
         ("schedule", plain(run["schedule"])),
         ("worker", plain(run["worker"])),
-        ("verdict", screen.paint(outcome(run), _colour(run))),
-        ("planned", f"{moment('slot')} ({screen.zone.name})"),
-        ("claimed", moment("claimed") + (f", {times.duration(late)} late" if late >= 1 else "")),
-        ("started", moment("started")),
-        ("ended", moment("ended")),
-        ("duration", times.duration(run["seconds"])),
+        ("verdict", words),
+        ("why", _why(run)),
+        ("planned", f"{screen.time(times.read(run['slot']))} ({screen.zone.name}){_kind(run)}"),
+        ("took", times.duration(run["seconds"])),
         ("attempt", plain(run["attempt"])),
         ("output", _printed(run)),
     ]
-    for title, text in facts:
+    for title, text in lines:
         if text:
-            yield f"{screen.paint(f'{title:>9}', '2')}  {text}"
-    if run["steps"]:
+            yield from _fact(screen, title, text, _colour(run) if title == "verdict" else None)
+    yield ""
+    yield from table(_timeline_columns(screen), timeline(run), screen)
+    hints = list(_hints(run))
+    if hints:
         yield ""
-        columns = [
-            Column("step", "STEP", right=True, least=None),
-            Column("ended_as", "ENDED", least=None),
-            Column("seconds", "DURATION", _took, right=True, least=None),
-            Column("command", "COMMAND", useful=1),
-        ]
-        steps = [{**step, "ended_as": _step_end(step)} for step in run["steps"]]
-        yield from table(columns, steps, screen)
+    for words, command in hints:
+        yield screen.paint(f"{words:>9}  {command}", DIM)
+
+
+def _fact(screen: Screen, title: str, text: str, colour: str | None) -> Iterator[str]:
+    """`title  text`, in as many lines as the terminal needs."""
+    lines = [text]
+    if screen.width is not None and width_of(text) + 11 > screen.width:
+        import textwrap
+
+        lines = textwrap.wrap(text, max(20, screen.width - 11))
+    for number, line in enumerate(lines):
+        lead = screen.paint(f"{title if number == 0 else '':>9}", DIM)
+        yield f"{lead}  {screen.paint(line, colour)}"
+
+
+def _kind(run: Mapping[str, Any]) -> str:
+    kind = str(run.get("kind") or "calendar")
+    return "" if kind in {"calendar", "interval"} else f", {plain(kind).replace('_', ' ')}"
+
+
+def _why(run: Mapping[str, Any]) -> str:
+    """Why it ended so, in words; nothing where it is well."""
+    state = state_of(run["verdict"])
+    if run["verdict"] is None:
+        return f"seems stuck: {plain(run['stuck'])}" if run.get("stuck") else ""
+    if run["verdict"] == "ok":
+        return ""
+    bad = [step for step in run["steps"] if not step["success"]]
+    if bad and run["verdict"] == "failed":
+        last = bad[-1]
+        return f'step {last["step"]}, "{plain(last["command"])}", ended with {_step_end(last)}'
+    return f"{state.means}; {state.advice}" if state.act != "no" else state.means
+
+
+def _hints(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a person may want to type next."""
+    short = short_ids([str(run["id"])])[str(run["id"])]
+    if run["stdout_bytes"] or run["stderr_bytes"]:
+        yield "printed", f"barto logs {short}"
+    if run["verdict"] is None:
+        yield "follow", f"barto logs {short} -f"
+        yield "end it", f"barto cancel {short}"
+    elif state_of(run["verdict"]).act != "no":
+        yield "more", f"barto why {plain(run['schedule'])} --on {plain(run['worker'])}"
+        yield "again", f"barto rerun {short}"
+
+
+def timeline(run: Mapping[str, Any]) -> list[Row]:
+    """What happened when, from the planned start to the end; the steps of all attempts."""
+    slot = times.read(run["slot"])
+
+    def row(at: str | None, what: str, **more: object) -> Row:
+        after = None if at is None else (times.read(at) - slot).total_seconds()
+        empty = {"ended_as": "", "seconds": None, "command": "", "colour": None}
+        return {**empty, "at": at, "after": after, "what": what, **more}
+
+    rows = [row(run["slot"], "planned")]
+    several = run["attempt"] > 1
+    earlier = run.get("earlier") or []
+    rows += [_step_row(row, step, several) for step in earlier]
+    rows.append(row(run["claimed"], f"claimed, attempt {run['attempt']}" if several else "claimed"))
+    if run["started"]:
+        rows.append(row(run["started"], "started"))
+    rows += [_step_row(row, step, several=False) for step in run["steps"]]
+    if run["ended"]:
+        rows.append(
+            row(
+                run["ended"],
+                "ended",
+                ended_as=outcome({**run, "reason": ""}),
+                seconds=run["seconds"],
+                colour=run["verdict"],
+            )
+        )
+    return rows
+
+
+def _step_row(row: Callable[..., Row], step: Mapping[str, Any], several: bool) -> Row:
+    what = f"step {step['step']}"
+    if several:
+        what += f", attempt {step['attempt']}"
+    return row(
+        step["started"] or step["ended"],
+        what,
+        ended_as=_step_end(step),
+        seconds=step["seconds"],
+        command=step["command"],
+        colour="ok" if step["success"] else "failed",
+    )
+
+
+def _timeline_columns(screen: Screen) -> list[Column]:
+    return [
+        Column("at", "AT", lambda row: _at(screen, row), least=None),
+        Column("after", "AFTER", _after, right=True, least=None),
+        Column("what", "WHAT", least=None),
+        Column(
+            "ended_as",
+            "ENDED",
+            useful=6,
+            least=10,
+            colour=lambda row: COLOURS.get(str(row["colour"])),
+        ),
+        Column("seconds", "TOOK", _took, right=True, least=None),
+        Column("command", "COMMAND", useful=1, spare=True),
+    ]
+
+
+def _at(screen: Screen, row: Row) -> str:
+    if not row["at"]:
+        return ""
+    moment = times.read(str(row["at"]))
+    return f"{moment.astimezone(screen.zone.rules):%H:%M:%S}.{moment.microsecond // 1000:03}"
+
+
+def _after(row: Row) -> str:
+    after = row["after"]
+    return f"+{times.duration(after)}" if isinstance(after, float) and after >= 0 else ""
 
 
 def _printed(run: Mapping[str, Any]) -> str:

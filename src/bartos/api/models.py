@@ -135,9 +135,10 @@ class Step(BaseModel):
 
 
 class RunWithSteps(Run):
-    """A run with the steps of its last attempt."""
+    """A run with the steps of its last attempt, and those of the ones before."""
 
     steps: list[Step]
+    earlier: list[Step] = Field(default=[], description="of the attempts before the last one")
 
 
 class Runs(BaseModel):

@@ -21,6 +21,8 @@ from bartos.store.port import RunFilter, RunRow
 from libbarto.message.v2.record import Verdict
 
 PAGE_MAX = 1000
+EARLIER_MAX = 20
+"""Attempts before the last one of which steps are told."""
 
 _CURSOR = struct.Struct(">q16s")
 _VERDICTS = {verdict.word: verdict for verdict in Verdict}
@@ -71,7 +73,13 @@ async def run(given: Given, run: NamedRun) -> models.RunWithSteps:
     steps = await given.store.steps(run.run_id)
     stuck = await _stuck(given, [run])
     fields = models.Run.of(run, stuck.get(run.run_id)).model_dump()
-    return models.RunWithSteps(**fields, steps=[models.Step.of(step) for step in steps])
+    earlier = [
+        models.Step.of(step)
+        for attempt in range(max(1, run.attempt - EARLIER_MAX), run.attempt)
+        for step in await given.store.steps(run.run_id, attempt)
+    ]
+    told = [models.Step.of(step) for step in steps]
+    return models.RunWithSteps(**fields, steps=told, earlier=earlier)
 
 
 @router.get("/ranges")
