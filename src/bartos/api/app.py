@@ -12,18 +12,25 @@ from starlette.websockets import WebSocket
 
 from bartos.api import (
     actions,
+    alerts,
+    calendar,
+    download,
     events,
     fleet,
+    groups,
     health,
     join,
     ledger,
     names,
     output,
     plan,
+    planned,
     problems,
     runs,
     schedules,
+    search,
     status,
+    timeline,
     workers,
 )
 from bartos.api.guard import Guard
@@ -64,8 +71,27 @@ def create_app(
     app.add_middleware(Headers)
     problems.install(app)
     for module in (
-        *(events, status, schedules, workers, runs, output, fleet),
-        *(actions, ledger, names, plan, health, join),
+        events,
+        status,
+        schedules,
+        workers,
+        # Before `runs`, whose paths name a run where these have a word.
+        groups,
+        download,
+        runs,
+        output,
+        search,
+        timeline,
+        calendar,
+        planned,
+        fleet,
+        actions,
+        ledger,
+        names,
+        plan,
+        alerts,
+        health,
+        join,
     ):
         app.include_router(module.router)
     pages.install(app)
