@@ -1,0 +1,1 @@
+"""The pages, in a browser, against a real server with real workers."""
