@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from bartos.store.memory import MemoryStore
+from bartos.store.orders import Audit
 from bartos.store.port import (
     BARRED,
     Batch,
@@ -25,6 +26,7 @@ from bartos.store.port import (
     ScheduleRow,
     Standing,
     Store,
+    VersionRow,
 )
 from bartos.store.settings import MariaDbSettings, SqliteSettings, StoreSettings
 from bartos.store.sql import SqlStore
@@ -736,6 +738,44 @@ async def test_schedules_are_replaced_as_a_whole(settings: StoreSettings | None)
         assert await store.schedules() == [paused]
         await store.replace_schedules([], NOON + 2)
         assert await store.schedules() == []
+
+
+async def test_all_that_a_schedule_ever_was_is_remembered(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        row = ScheduleRow(SCHEDULE, "backup", '{"cmds": ["a"]}', version=1, updated_at=NOON)
+        await store.replace_schedules([row], NOON)
+        await store.replace_schedules([row], NOON + 1)
+        assert [one.until_at for one in await store.schedule_versions(SCHEDULE)] == [None]
+        changed = replace(row, definition='{"cmds": ["b"]}', version=2, updated_at=NOON + 2)
+        await store.replace_schedules([changed], NOON + 2)
+        first, second = await store.schedule_versions(SCHEDULE)
+        assert first == VersionRow(
+            SCHEDULE, 1, "backup", '{"cmds": ["a"]}', from_at=NOON, until_at=NOON + 2
+        )
+        assert (second.version, second.from_at, second.until_at) == (2, NOON + 2, None)
+        await store.replace_schedules([], NOON + 5)
+        last = (await store.schedule_versions(SCHEDULE))[-1]
+        assert (last.version, last.until_at) == (2, NOON + 5)
+        assert await store.schedule_versions(bytes(16)) == []
+
+
+async def test_events_are_found_by_kind_worker_and_time(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        await store.audit(
+            [
+                Audit(NOON, "worker joined", {"version": "1"}, "web1"),
+                Audit(NOON + 1, "pause", {"who": "ann"}),
+                Audit(NOON + 2, "worker joined", {"version": "2"}, "web2"),
+            ]
+        )
+        found = await store.events(0, kinds={"worker joined"}, worker="web1")
+        assert [row.facts for row in found] == [{"version": "1"}]
+        found = await store.events(0, kinds={"pause", "worker joined"}, until=NOON + 1)
+        assert [row.kind for row in found] == ["pause", "worker joined"]
 
 
 # -- retention ------------------------------------------------------------------------------------

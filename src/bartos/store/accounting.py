@@ -26,6 +26,7 @@ from bartos.store.port import (
     RefusalRow,
     RunSlot,
     SlotRange,
+    VersionRow,
     WaitingRow,
 )
 from bartos.store.statements import ROWS_MAX, Statements, parts
@@ -251,16 +252,39 @@ class Coverage:
             ]
         return found
 
-    async def events(self, since: int, limit: int = 100) -> list[EventRow]:
-        query = (
-            select(event)
-            .where(event.c.at >= since)
-            .order_by(event.c.at.desc(), event.c.id.desc())
-            .limit(limit)
-        )
+    async def events(
+        self,
+        since: int,
+        limit: int = 100,
+        *,
+        until: int | None = None,
+        kinds: Collection[str] = (),
+        worker: str | None = None,
+    ) -> list[EventRow]:
+        c = event.c
+        query = select(event).where(c.at >= since)
+        if until is not None:
+            query = query.where(c.at <= until)
+        if kinds:
+            query = query.where(c.kind.in_(sorted(kinds)))
+        if worker is not None:
+            query = query.where(c.worker == worker)
+        query = query.order_by(c.at.desc(), c.id.desc()).limit(limit)
         return [
             EventRow(row.at, row.kind, row.worker, json.loads(row.facts))
             for row in await self._all(query)
+        ]
+
+    async def schedule_versions(self, uid: bytes) -> list[VersionRow]:
+        old, now = schedule_version.c, schedule.c
+        before = select(schedule_version).where(old.uid == uid).order_by(old.until_at)
+        rows = [
+            VersionRow(uid, row.version, row.name, row.definition, row.from_at, row.until_at)
+            for row in await self._all(before)
+        ]
+        return rows + [
+            VersionRow(uid, row.version, row.name, row.definition, row.updated_at)
+            for row in await self._all(select(schedule).where(now.uid == uid))
         ]
 
     async def schedule_words(self) -> dict[bytes, str]:

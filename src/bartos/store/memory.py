@@ -59,6 +59,7 @@ from bartos.store.port import (
     SlotRange,
     Standing,
     StepRow,
+    VersionRow,
     WaitingRow,
     WorkerRow,
 )
@@ -169,6 +170,7 @@ class MemoryStore:
         self._ranges = _Ranges()
         self._alerts = MemoryAlerts(self)
         self._schedules: dict[bytes, ScheduleRow] = {}
+        self._versions: list[VersionRow] = []
         self._words: dict[bytes, str] = {}
         self._timings: dict[bytes, str] = {}
         self._applied: list[Applied] = []
@@ -747,7 +749,13 @@ class MemoryStore:
 
     async def replace_schedules(self, rows: Sequence[ScheduleRow], now: int) -> None:
         self._reach()
-        self._schedules = {row.uid: row for row in rows}
+        wanted = {row.uid: row for row in rows}
+        self._versions += [
+            VersionRow(uid, old.version, old.name, old.definition, old.updated_at, now)
+            for uid, old in self._schedules.items()
+            if _timeless(old) != _timeless(wanted.get(uid))
+        ]
+        self._schedules = wanted
         self._words |= {row.uid: row.name for row in rows}
 
     # -- reading ----------------------------------------------------------------------------------
@@ -1004,10 +1012,33 @@ class MemoryStore:
         self._reach()
         return [row for key, row in sorted(self._refusals.items()) if key[0] in run_ids]
 
-    async def events(self, since: int, limit: int = 100) -> list[EventRow]:
+    async def events(
+        self,
+        since: int,
+        limit: int = 100,
+        *,
+        until: int | None = None,
+        kinds: Collection[str] = (),
+        worker: str | None = None,
+    ) -> list[EventRow]:
         self._reach()
-        rows = [row for row in reversed(self._told) if row.at >= since]
+        rows = [
+            row
+            for row in reversed(self._told)
+            if row.at >= since
+            and (until is None or row.at <= until)
+            and (not kinds or row.kind in kinds)
+            and (worker is None or row.worker == worker)
+        ]
         return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]
+
+    async def schedule_versions(self, uid: bytes) -> list[VersionRow]:
+        self._reach()
+        rows = [row for row in self._versions if row.uid == uid]
+        now = self._schedules.get(uid)
+        if now is not None:
+            rows.append(VersionRow(uid, now.version, now.name, now.definition, now.updated_at))
+        return rows
 
     async def schedule_words(self) -> dict[bytes, str]:
         self._reach()
@@ -1150,6 +1181,10 @@ def _in_short(row: RunRow) -> LastRun:
         row.signal,
         row.reason,
     )
+
+
+def _timeless(row: ScheduleRow | None) -> ScheduleRow | None:
+    return None if row is None else replace(row, updated_at=0)
 
 
 def _of(

@@ -106,6 +106,18 @@ class ScheduleRow:
     updated_at: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A schedule as it was in force from `from_at` to `until_at` (None: it is so now)."""
+
+    uid: bytes
+    version: int
+    name: str
+    definition: str
+    from_at: int
+    until_at: int | None = None
+
+
 RangeKey: TypeAlias = tuple[int, bytes, bytes, int, bytes]
 
 
@@ -527,8 +539,20 @@ class Store(Orders, Alerts, Lasts, Protocol):
     async def refusals(self, run_ids: Collection[bytes]) -> list[RefusalRow]:
         """The offers that were refused, of these starts."""
 
-    async def events(self, since: int, limit: int = 100) -> list[EventRow]:
-        """What happened from `since` on, newest first."""
+    async def events(
+        self,
+        since: int,
+        limit: int = 100,
+        *,
+        until: int | None = None,
+        kinds: Collection[str] = (),
+        worker: str | None = None,
+    ) -> list[EventRow]:
+        """What happened from `since` on, up to `until`, newest first; of these kinds alone, of
+        this worker alone, where that is given."""
+
+    async def schedule_versions(self, uid: bytes) -> list[VersionRow]:
+        """All that a schedule ever was, oldest first; the one in force, if any, is the last."""
 
     async def schedule_words(self) -> dict[bytes, str]:
         """The name that each schedule has, or had last, by its uid."""
