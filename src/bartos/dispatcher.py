@@ -40,7 +40,15 @@ from bartos.dispatch_events import (
     SendOffer,
     Tick,
 )
-from bartos.floating import TOOK_ITS_PLACE, Floating, holds, in_us, patience_us, paused_text
+from bartos.floating import (
+    REMOVED,
+    TOOK_ITS_PLACE,
+    Floating,
+    holds,
+    in_us,
+    patience_us,
+    paused_text,
+)
 from bartos.plan import WorkerFacts, may_run, spec_of
 from bartos.schedules import Definition
 from bartos.store.orders import (
@@ -514,6 +522,9 @@ class Dispatcher:
         if cancel is not None:
             self._close(start, Verdict.CANCELLED, _cancel_text(cancel), draft)
             return
+        if self._is_removed(start.row):
+            self._close(start, Verdict.SKIPPED, REMOVED, draft)
+            return
         times, _ = start.refused_at.get(event.worker_uid, (0, 0.0))
         start.refused_at[event.worker_uid] = times + 1, draft.now.boottime
 
@@ -624,12 +635,13 @@ class Dispatcher:
         draft.cursors += decided.moves
         draft.forgotten += decided.forgotten
         for start in list(self._starts.values()):
-            row = start.row
-            by_itself = row.kind in {Kind.CALENDAR, Kind.FOLLOW}
-            gone = row.schedule_uid not in self._definitions
-            if start.phase is _Phase.OPEN and by_itself and gone:
-                reason = "the schedule was removed or disabled"
-                self._close(start, Verdict.SKIPPED, reason, draft)
+            if start.phase is _Phase.OPEN and self._is_removed(start.row):
+                self._close(start, Verdict.SKIPPED, REMOVED, draft)
+
+    def _is_removed(self, row: IntentRow) -> bool:
+        """Did nobody ask for this start, and is its schedule gone?"""
+        by_itself = row.kind in {Kind.CALENDAR, Kind.FOLLOW}
+        return by_itself and row.schedule_uid not in self._definitions
 
     # -- follow-ups -------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ ALONE_MOST: Final = 10_000
 """So many starts of one schedule are made, or lost, one by one; what is beyond is a range."""
 
 TOOK_ITS_PLACE: Final = "a newer start took its place"
+REMOVED: Final = "the schedule was removed or disabled"
 
 
 @dataclass(slots=True)
@@ -103,8 +104,7 @@ class Floating:
 
     def _forget(self, row: CursorRow, now: int, decisions: Decisions) -> None:
         old = Timetable(spec_of_timing(row.timing, row.schedule_uid), b"")
-        reason = "the schedule was removed or disabled"
-        undone = list(in_range(old, row.cursor, now, Verdict.SKIPPED, reason))
+        undone = list(in_range(old, row.cursor, now, Verdict.SKIPPED, REMOVED))
         if undone:
             moved = replace(row, cursor=now)
             decisions.moves.append(CursorMove(moved, row.cursor, undone))

@@ -347,6 +347,18 @@ def test_slots_that_passed_while_no_server_ran_wait_for_the_workers_word(desk: D
     assert desk.words() == [(600.0, "missed")]
 
 
+def test_a_start_that_is_refused_after_its_schedule_was_removed_is_over(desk: Desk) -> None:
+    desk.join("web1")
+    desk.advance(601)
+    (offer,) = desk.offers()
+    desk.configure(PINNED)
+    desk.refuse("web1", offer.intent.run_id, offer.number)
+    assert desk.verdicts() == [
+        (600.0, 600.0, 1, "skipped", "the schedule was removed or disabled"),
+    ]
+    assert desk.dispatcher.idle
+
+
 # -- the database is an older copy ----------------------------------------------------------------
 
 
