@@ -18,12 +18,13 @@ from typing import Any, Final
 
 from tests.acceptance.fleet import Fleet, UnixConnection
 from tests.chaos.database import Database
-from tests.chaos.history import Hold, Order
+from tests.chaos.history import Cancel, Hold, Order
 
 PATIENCE_S: Final = 30.0
 AGAIN_S: Final = 0.5
 ORDERS_EVERY_S: Final = 2.0
 ORDERED: Final = ("work", "again")
+CANCELLED: Final = ("work", "again", "float", "redo")
 
 Answer = Mapping[str, Any]
 
@@ -33,11 +34,12 @@ class Refused(OSError):
 
 
 class Asking:
-    """Asks the server of a fleet; `orders` and `holds` are what came of it."""
+    """Asks the server of a fleet; `orders`, `holds` and `cancels` are what came of it."""
 
     def __init__(self, fleet: Fleet, database: Database, seed: str) -> None:
         self.orders: list[Order] = []
         self.holds: list[Hold] = []
+        self.cancels: list[Cancel] = []
         self._socket: Path = fleet.state / "bartos.sock"
         self._database = database
         self._rng = random.Random(f"orders {seed}")
@@ -108,6 +110,19 @@ class Asking:
         except OSError:
             return {}
         return {str(row[0]): int(row[1] or 0) for row in rows if row[0] in workers}
+
+    # -- ends by hand -----------------------------------------------------------------------------
+
+    def cancel(self, schedule: str) -> None:
+        """End all runs of a schedule."""
+        began = time.time_ns() // 1000
+        runs: list[str] | None = None
+        with contextlib.suppress(Refused):
+            body = {"reason": "chaos", "wait": 0.0}
+            told = self.ask(f"/api/v1/schedules/{schedule}/cancel", body)
+            runs = [one["run"] for one in told["workers"]]
+        ended = time.time_ns() // 1000
+        self.cancels.append(Cancel(schedule=schedule, began=began, ended=ended, runs=runs))
 
     # -- starts by hand ---------------------------------------------------------------------------
 

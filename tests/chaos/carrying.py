@@ -45,6 +45,8 @@ class Edits(Protocol):
 
     def pause(self, which: float) -> Callable[[], None]: ...
 
+    def cancel(self, which: float) -> None: ...
+
 
 def now() -> int:
     """Microseconds since 1970."""
@@ -149,6 +151,9 @@ class Hands:
                 return self._edits.break_()
             case Kind.PAUSE:
                 return self._edits.pause(fault.facts["which"])
+            case Kind.CANCEL:
+                self._edits.cancel(fault.facts["which"])
+                return _nothing
             case _:
                 return self._become(fault)
 

@@ -89,6 +89,8 @@ class _Check:
         self.journals = {one.worker: one for one in history.journals if not one.missing}
         self.kept = {one.worker: kept_ahead(one.told) for one in history.journals}
         self.runs = {one.run: one for one in history.runs}
+        self.floating = {one.name for one in history.definitions if one.one}
+        self.cancelled = {run for one in history.cancels for run in one.runs or ()}
         self.faults_of: dict[str, list[Fault]] = defaultdict(list)
         for fault in history.faults:
             for target in fault.targets:
@@ -194,10 +196,16 @@ class _Check:
         for mark in self.history.marks:
             run = self.runs.get(mark.run)
             if mark.what == "B" and (run is None or run.kind == "calendar"):
-                known = first.setdefault((mark.schedule, mark.worker, mark.slot), mark.run)
+                where = "" if mark.schedule in self.floating else mark.worker
+                known = first.setdefault((mark.schedule, where, mark.slot), mark.run)
                 if known != mark.run:
                     self.found.twice += 1
                     self.broken("I1", f"the slot began as the run {known} already", mark)
+        hosts: dict[str, str] = {}
+        for mark in self.history.marks:
+            if hosts.setdefault(mark.run, mark.worker) != mark.worker:
+                self.found.twice += 1
+                self.broken("I1", f"it began on {hosts[mark.run]} as well", mark)
         self._blind()
 
     def _blind(self) -> None:
@@ -228,17 +236,22 @@ class _Check:
         lines: dict[tuple[str, str], dict[int, Lines]] = defaultdict(lambda: defaultdict(list))
         for run in self.history.runs:
             if run.kind == "calendar":
-                lines[run.schedule, run.worker][run.slot].append(run)
+                where = "" if run.schedule in self.floating else run.worker
+                lines[run.schedule, where][run.slot].append(run)
         for one in self.history.ranges:
             definition = self.definitions.get(one.schedule)
-            if definition is None or one.run:
+            if definition is None or (one.run and not definition.one):
                 continue
             slots = Interval(one.first - 1, one.last).slots(definition.period)
             if len(slots) != one.count:
                 text = f"a range says {one.count} slots, and has {len(slots)}"
                 self.broken("I2", text, one)
             for slot in slots:
-                lines[one.schedule, one.worker][slot].append(one)
+                lines[one.schedule, "" if definition.one else one.worker][slot].append(one)
+        for name in sorted(self.floating):
+            floating = self.definitions[name]
+            for slot in Interval(self.frame.began - 1, self.frame.ended).slots(floating.period):
+                self._slot(floating, "", slot, lines[name, ""].pop(slot, []))
         for worker, by_uid in self.intervals.items():
             for uid, found in by_uid.items():
                 definition = self.by_uid.get(uid)
@@ -251,7 +264,7 @@ class _Check:
                         )
         for (schedule, worker), by_slot in lines.items():
             # Of a journal that was not seen whole, what is there counts; what is not, nobody knows.
-            if worker not in self.journals and schedule in self.definitions:
+            if worker not in self.journals and schedule in self.definitions.keys() - self.floating:
                 for slot, there in by_slot.items():
                     self._slot(self.definitions[schedule], worker, slot, there)
         self._follow_ups_have_theirs()
@@ -347,7 +360,12 @@ class _Check:
             hold.schedule == line.schedule and hold.began <= slot + waits + SECOND
             for hold in self.history.holds
         )
-        if line.verdict == "skipped" and "paused" in line.reason:
+        if definition.one:
+            # The server goes on until it has an answer: only what was removed meanwhile is left.
+            removed = "removed" in line.reason and slot >= self.frame.ended - CONVERGED_US
+            explained = line.verdict == "skipped" and removed
+            explained = explained or (line.verdict == "cancelled" and self._was_cancelled(line.run))
+        elif line.verdict == "skipped" and "paused" in line.reason:
             explained = paused
         elif line.verdict == "skipped" and "overlap" in line.reason:
             explained = self._was_alive(line, slot, definition) or any(
@@ -365,6 +383,12 @@ class _Check:
         elif not self.found.faults and not paused:
             text = f"{line.verdict} ({line.reason}), though there was no fault"
             self.broken("I2", text, **where)  # type: ignore[arg-type]
+
+    def _was_cancelled(self, run: str, schedule: str = "") -> bool:
+        """Did somebody want it to end, or may he have, as no answer came?"""
+        return run in self.cancelled or any(
+            one.runs is None and schedule in {"", one.schedule} for one in self.history.cancels
+        )
 
     def _was_alive(self, line: Range, slot: int, definition: Definition) -> bool:
         """Did a run of the schedule go on there when the slot was decided, or, with a queue of one,
@@ -391,7 +415,7 @@ class _Check:
             if run.verdict is None:
                 self.broken("I11", "its end is not in the database", run)
             elif run.verdict == "interrupted":
-                self._interrupted(run, begun)
+                self._interrupted(run, definition, begun)
             elif run.verdict in DID_NOT_RUN:
                 if begun:
                     self.broken("I2", f"{run.verdict}, yet it began", run)
@@ -406,7 +430,7 @@ class _Check:
                 does = self.behaviour(run, definition)
                 if definition.timeout_ms is None or does.sleep_ms < definition.timeout_ms - 500:
                     self.broken("I3", "timed out, and it would not have taken so long", run)
-            elif definition.overlap != "replace":
+            elif definition.overlap != "replace" and not self._was_cancelled(run.run, run.schedule):
                 self.broken("I3", "cancelled, and nobody had asked", run)
         kills = sum(
             self._alive_at(fault) for fault in self.history.faults if fault.kind in INTERRUPTS
@@ -417,11 +441,22 @@ class _Check:
 
     def _was_tried_enough(self, run: Run, definition: Definition) -> None:
         """What failed is tried again; not where its schedule was removed, as all are at the end."""
-        if run.attempt <= definition.retries and (run.ended_at or 0) < self.frame.ended - TAIL_US:
+        if self._is_to_go_on(run, definition.retries):
             self.broken("I3", f"{run.verdict} after attempt {run.attempt}, and not retried", run)
 
-    def _interrupted(self, run: Run, begun: list[Mark] | None) -> None:
+    def _is_to_go_on(self, run: Run, further: int) -> bool:
+        """Is there to be another attempt, of which there are so many, or may it have been the end
+        of the load, or of somebody's patience, that there is none?"""
+        return (
+            run.attempt <= further
+            and (run.ended_at or 0) < self.frame.ended - TAIL_US
+            and not self._was_cancelled(run.run, run.schedule)
+        )
+
+    def _interrupted(self, run: Run, definition: Definition, begun: list[Mark] | None) -> None:
         self.found.interrupted += 1
+        if definition.reruns and self._is_to_go_on(run, definition.reruns):
+            self.broken("I3", f"interrupted in attempt {run.attempt}, and not made again", run)
         if begun and DID_NOT_START in run.reason:
             self.broken("I3", "told as not started, yet it began", run)
         until = self.frame.ended if run.ended_at is None else run.ended_at
@@ -506,6 +541,7 @@ class _Check:
             and run.kind == "calendar"
             and definition is not None
             and definition.overlap not in {"queue", "replace"}
+            and not definition.one
         )
 
     # -- I6 ---------------------------------------------------------------------------------------
@@ -623,7 +659,11 @@ class _Check:
             known = claims.get(mark.worker)
             if known is not None and (mark.run, mark.attempt) not in known:
                 self.broken("I7", "it began, and its worker's journal has no claim of it", mark)
-            if mark.worker in self.intervals and not self._was_planned(mark, definition):
+            if (
+                mark.worker in self.intervals
+                and not definition.one
+                and not self._was_planned(mark, definition)
+            ):
                 self.broken("I10", "it began, and was not in force on its worker then", mark)
 
     def _was_planned(self, mark: Mark, definition: Definition) -> bool:

@@ -50,6 +50,7 @@ class FaultKind(StrEnum):
     EDIT = "edit"
     EDIT_BROKEN = "edit.broken"
     PAUSE = "pause"
+    CANCEL = "cancel"
     HOST_STALL = "host.stall"
 
 
@@ -87,7 +88,8 @@ class Fault(Fact, frozen=True, tag="fault"):
 
 class Definition(Fact, frozen=True, tag="definition"):
     """A schedule as it was planned: due each `period`, or when a run of `after` has ended; its
-    command sleeps up to `longest_ms`, and is stopped after `timeout_ms`."""
+    command sleeps up to `longest_ms`, and is stopped after `timeout_ms`. With `one` the server
+    gives each start to one worker; an interrupted run is made again, `reruns` times at most."""
 
     name: str
     uid: str
@@ -97,6 +99,8 @@ class Definition(Fact, frozen=True, tag="definition"):
     retries: int = 0
     timeout_ms: int | None = None
     after: str = ""
+    one: bool = False
+    reruns: int = 0
 
 
 class Applied(Fact, frozen=True, tag="applied"):
@@ -240,6 +244,15 @@ class Order(Fact, frozen=True, tag="order"):
     run: str | None
 
 
+class Cancel(Fact, frozen=True, tag="cancel"):
+    """All runs of a schedule were told to end: which these were, None where nobody knows."""
+
+    schedule: str
+    began: int
+    ended: int
+    runs: list[str] | None
+
+
 class Frame(Fact, frozen=True, tag="frame"):
     """The run as a whole: the seed, what was asked, and the moments between which it counts."""
 
@@ -254,7 +267,18 @@ class Frame(Fact, frozen=True, tag="frame"):
 
 
 Entry: TypeAlias = (
-    Mark | Fault | Definition | Journal | Run | Range | Chunk | Glimpse | Hold | Order | Frame
+    Mark
+    | Fault
+    | Definition
+    | Journal
+    | Run
+    | Range
+    | Chunk
+    | Glimpse
+    | Hold
+    | Order
+    | Cancel
+    | Frame
 )
 
 
@@ -272,6 +296,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     glimpses: list[Glimpse] = []
     holds: list[Hold] = []
     orders: list[Order] = []
+    cancels: list[Cancel] = []
 
     def entries(self) -> Iterator[Entry]:
         """Everything, one after the other."""
@@ -287,6 +312,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
             self.glimpses,
             self.holds,
             self.orders,
+            self.cancels,
         ):
             yield from entries
 
@@ -302,6 +328,7 @@ _FIELDS: Final[dict[type[Entry], str]] = {
     Glimpse: "glimpses",
     Hold: "holds",
     Order: "orders",
+    Cancel: "cancels",
 }
 
 

@@ -36,6 +36,14 @@ BEGAN: Final = 1_800_000_000 * SECOND
 SLOTS: Final = 30
 SEED: Final = "7"
 TICK: Final = Definition(name="tick", uid=schedule_uid("tick").hex(), period=SECOND, longest_ms=500)
+FLOAT: Final = Definition(
+    name="float",
+    uid=schedule_uid("float").hex(),
+    period=2 * SECOND,
+    longest_ms=500,
+    overlap="allow",
+    one=True,
+)
 WORKERS: Final = ("luke", "vader")
 
 AWAY: Final = range(12, 15)
@@ -120,6 +128,35 @@ def clean() -> History:
     )
 
 
+def floating_id(slot: int) -> str:
+    """The id of a start that the server gives to one of the workers."""
+    return uuid_text(occurrence_id(Kind.CALENDAR, bytes.fromhex(FLOAT.uid), b"", at(slot)))
+
+
+def with_floating(history: History) -> History:
+    """The same history, and a schedule of which each worker in turn makes a start."""
+    marks: list[Mark] = []
+    lines: list[Line] = []
+    chunks: list[Chunk] = []
+    told: dict[str, list[Told]] = {worker: [] for worker in WORKERS}
+    for slot in range(0, SLOTS + 1, 2):
+        worker = WORKERS[slot // 2 % 2]
+        if slot in (*AWAY, KILLED):
+            worker = "luke" if slot in AWAY else "vader"
+        _add_run(worker, slot, marks, lines, chunks, told[worker], FLOAT)
+    return changed(
+        history,
+        definitions=[*history.definitions, FLOAT],
+        marks=[*history.marks, *marks],
+        runs=[*history.runs, *(line for line in lines if isinstance(line, Run))],
+        chunks=[*history.chunks, *chunks],
+        journals=[
+            msgspec.structs.replace(one, told=[*one.told, *told[one.worker]])
+            for one in history.journals
+        ],
+    )
+
+
 def _add_run(
     worker: str,
     slot: int,
@@ -127,9 +164,10 @@ def _add_run(
     lines: list[Line],
     chunks: list[Chunk],
     told: list[Told],
+    of: Definition = TICK,
 ) -> None:
-    run = run_id(worker, slot)
-    does = behaviour(SEED, run, 1, TICK.longest_ms)
+    run = floating_id(slot) if of.one else run_id(worker, slot)
+    does = behaviour(SEED, run, 1, of.longest_ms)
     begin = at(slot) + 8_000
     end = begin + (1_400_000 if slot == OVERLAPPED - 1 else 20_000 + does.sleep_ms * 1000)
     killed = worker == "luke" and slot == KILLED
@@ -140,7 +178,7 @@ def _add_run(
                 Mark(
                     what=what,
                     run=run,
-                    schedule="tick",
+                    schedule=of.name,
                     slot=at(slot),
                     worker=worker,
                     attempt=1,
@@ -159,7 +197,7 @@ def _add_run(
         Run(
             run=run,
             attempt=1,
-            schedule="tick",
+            schedule=of.name,
             worker=worker,
             kind="calendar",
             slot=at(slot),
@@ -173,7 +211,7 @@ def _add_run(
             bytes_err=0 if killed else len(err),
         )
     )
-    told.append(Claimed(run=run, attempt=1, schedule="tick", slot=at(slot), at=at(slot) + 2_000))
+    told.append(Claimed(run=run, attempt=1, schedule=of.name, slot=at(slot), at=at(slot) + 2_000))
     told.append(Ended(run=run, attempt=1, verdict=verdict))
 
 

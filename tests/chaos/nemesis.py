@@ -43,6 +43,7 @@ WEIGHTS: Final[dict[FaultKind, float]] = {
     Kind.EDIT: 4,
     Kind.EDIT_BROKEN: 1,
     Kind.PAUSE: 3,
+    Kind.CANCEL: 3,
 }
 """How often each comes, among those that are possible here."""
 
@@ -75,6 +76,7 @@ LASTING: Final[dict[FaultKind, tuple[float, float]]] = {
     Kind.EDIT: (2.0, 8.0),
     Kind.EDIT_BROKEN: (1.0, 4.0),
     Kind.PAUSE: (3.0, 8.0),
+    Kind.CANCEL: (0.0, 0.0),
 }
 """The least and the most seconds until it is taken back."""
 
@@ -84,7 +86,7 @@ AT_ONCE: Final = 6
 _LINKS: Final = frozenset(kind for kind in Kind if kind.value.startswith("link."))
 _SERVERS: Final = frozenset({Kind.BARTOS_KILL, Kind.BARTOS_STOP, Kind.BARTOS_RESTART})
 _STORES: Final = frozenset(kind for kind in Kind if kind.value.startswith("store."))
-_EDITS: Final = frozenset({Kind.EDIT, Kind.EDIT_BROKEN, Kind.PAUSE})
+_EDITS: Final = frozenset({Kind.EDIT, Kind.EDIT_BROKEN, Kind.PAUSE, Kind.CANCEL})
 
 
 @dataclass(frozen=True, slots=True)

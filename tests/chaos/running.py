@@ -27,7 +27,7 @@ import msgspec
 
 from tests.acceptance.fleet import Fleet, Worker, processes_of
 from tests.chaos import collect, nemesis
-from tests.chaos.asking import Asking
+from tests.chaos.asking import CANCELLED, Asking
 from tests.chaos.carrying import Hands, now, set_clock
 from tests.chaos.database import Database, MariaDBServer, SqliteFile
 from tests.chaos.history import Applied, FaultKind, Frame, Glimpse, History
@@ -219,6 +219,10 @@ class Chaos:
         """Pause a schedule; what resumes it."""
         return self.asking.pause("spare")
 
+    def cancel(self, which: float) -> None:
+        """End what goes on of a schedule."""
+        self.asking.cancel(CANCELLED[int(which * len(CANCELLED))])
+
     # -- the run ----------------------------------------------------------------------------------
 
     def run(self) -> History:
@@ -367,6 +371,13 @@ class Chaos:
                     found.append(f"{name} still has schedules")
             except sqlite3.Error as error:
                 found.append(f"the journal of {name}: {error}")
+        try:
+            ((opened_,),) = self.database.rows("count(*)", "intent WHERE closed_at IS NULL")
+        except OSError as error:
+            found.append(f"the database: {error}")
+        else:
+            if int(opened_ or "0"):
+                found.append(f"{opened_} starts of the server are open")
         return found
 
     def _journal(self, name: str) -> Path:
@@ -424,6 +435,7 @@ class Chaos:
             glimpses=self.glimpses,
             holds=self.asking.holds,
             orders=self.asking.orders,
+            cancels=self.asking.cancels,
         )
 
     def logs(self, directory: Path) -> None:

@@ -12,6 +12,8 @@ from libbarto.toml_text import toml_text
 from tests.chaos.history import Definition
 
 SECOND: Final = 1_000_000
+RERUNS: Final = 3
+"""How often barto makes an interrupted run again, where that is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,14 @@ class Planned:
             retries=int(str(self.policies.get("retries", 0))),
             timeout_ms=None if self.timeout is None else self.timeout * 1000,
             after=str(self.policies.get("after", "")),
+            one=self.one,
+            reruns=RERUNS if self.policies.get("rerun_interrupted") else 0,
         )
+
+    @property
+    def one(self) -> bool:
+        """The server gives each start to one worker."""
+        return self.policies.get("pick") == "one"
 
 
 TICK: Final = Planned("tick", "*", 1, 500)
@@ -70,8 +79,11 @@ SWAP: Final = Planned("swap", "w1*", 2, 3000, {"overlap": "replace"})
 RETRIED: Final[dict[str, object]] = {"overlap": "allow", "retries": 2, "retry_delay": "1s"}
 AGAIN: Final = Planned("again", "*", 5, 2500, RETRIED, timeout=2)
 THEN: Final = Planned("then", "", 1, 300, {"after": "again", "when": "always", "overlap": "allow"})
+FLOAT: Final = Planned("float", "*", 2, 1000, {"pick": "one", "missed": "all", "overlap": "allow"})
+RERUN: Final[dict[str, object]] = {"overlap": "allow", "rerun_interrupted": True}
+REDO: Final = Planned("redo", "*", 5, 2500, {**RERUN, "retry_delay": "1s"})
 
-ALL: Final = (TICK, WORK, SPARE, SWAP, AGAIN, THEN)
+ALL: Final = (TICK, WORK, SPARE, SWAP, AGAIN, THEN, FLOAT, REDO)
 
 
 class Book:
@@ -98,5 +110,6 @@ class Book:
     def rate(self, workers: Sequence[str]) -> float:
         """Planned starts a second, follow-ups not counted."""
         return sum(
-            sum(fnmatch(name, one.workers) for name in workers) / one.period for one in self.planned
+            (1 if one.one else sum(fnmatch(name, one.workers) for name in workers)) / one.period
+            for one in self.planned
         )

@@ -13,6 +13,7 @@ from tests.chaos import report
 from tests.chaos.checker import check, unmatched
 from tests.chaos.history import (
     Applied,
+    Cancel,
     Chunk,
     Claimed,
     ClockBack,
@@ -39,7 +40,9 @@ from tests.chaos.invented import (
     at,
     changed,
     clean,
+    floating_id,
     run_id,
+    with_floating,
 )
 from tests.chaos.judgement import Judgement
 
@@ -613,3 +616,123 @@ def test_the_report_shows_what_touched_an_occurrence(good: History, tmp_path: Pa
     assert "FAULT    bartoc.kill of vader" in text
     assert "journal  told 3 slots from" in text
     assert "ledger   B" in text
+
+
+# -- starts that the server gives to one worker ---------------------------------------------------
+
+LENT = floating_id(10)
+"""A start that vader got."""
+
+
+@pytest.fixture
+def lent(good: History) -> History:
+    return with_floating(good)
+
+
+def not_run(run: str, slot: int, verdict: str, reason: str) -> Range:
+    """A line of a floating start that was not made."""
+    return Range(
+        schedule="float",
+        worker="",
+        first=at(slot),
+        last=at(slot),
+        count=1,
+        verdict=verdict,
+        reason=reason,
+        decided_at=at(slot) + SECOND,
+        run=run,
+    )
+
+
+def test_a_schedule_of_one_worker_at_a_time_is_believed_too(lent: History, good: History) -> None:
+    judgement = check(lent)
+    assert judgement.violations == []
+    assert judgement.occurrences == check(good).occurrences + SLOTS // 2 + 1
+
+
+def test_a_floating_start_without_a_line_is_lost(lent: History) -> None:
+    judgement = broken(without_run(lent, LENT))
+    only(judgement, "I2")
+    assert judgement.lost == 1
+
+
+def test_a_floating_start_on_two_workers_is_twice(lent: History) -> None:
+    mark = begin(lent, LENT)
+    again = msgspec.structs.replace(mark, worker="luke", attempt=2, at=mark.at + 1)
+    judgement = check(changed(lent, marks=[*lent.marks, again]))
+    assert judgement.twice == 1
+    assert "I1" in {violation.invariant for violation in judgement.violations}
+
+
+def test_two_runs_of_one_floating_slot_are_twice(lent: History) -> None:
+    other = run_id("luke", 99)
+    mark = msgspec.structs.replace(begin(lent, LENT), run=other, worker="luke")
+    run = msgspec.structs.replace(the_run(lent, LENT), run=other, worker="luke")
+    judgement = check(changed(lent, marks=[*lent.marks, mark], runs=[*lent.runs, run]))
+    assert judgement.twice >= 1
+    texts = [violation.text for violation in judgement.violations]
+    assert any("2 lines" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("slot", "verdict", "reason", "is_fine"),
+    [
+        (30, "skipped", "the schedule was removed or disabled", True),
+        (10, "missed", "no worker that matches was there for longer than catch_up", False),
+        (10, "lost", "the server's database was restored", False),
+    ],
+)
+def test_a_floating_start_is_given_up_only_where_its_schedule_went(
+    lent: History, slot: int, verdict: str, reason: str, is_fine: bool
+) -> None:
+    run = floating_id(slot)
+    told = [
+        msgspec.structs.replace(
+            one, told=[word for word in one.told if getattr(word, "run", "") != run]
+        )
+        for one in lent.journals
+    ]
+    line = not_run(run, slot, verdict, reason)
+    edited = changed(without_run(lent, run), ranges=[*lent.ranges, line], journals=told)
+    judgement = check(edited)
+    assert judgement.passed is is_fine
+    if not is_fine:
+        only(judgement, "I2")
+
+
+def test_a_floating_start_that_a_run_and_a_range_tell_of_has_two_lines(lent: History) -> None:
+    line = not_run(LENT, 10, "missed", "nobody was there")
+    only(broken(changed(lent, ranges=[*lent.ranges, line])), "I2")
+
+
+# -- ends by hand, and interrupted runs that are made again ---------------------------------------
+
+
+def test_a_cancelled_run_was_to_be_cancelled(good: History) -> None:
+    ended = edited_run(good, verdict="cancelled", exit_code=None, signal=15)
+    told = [
+        msgspec.structs.replace(one, verdict="cancelled")
+        if isinstance(one, histories.Ended) and one.run == RUN
+        else one
+        for one in journal(good).told
+    ]
+    ended = changed(edited_journal(ended, told=told), glimpses=[])
+    only(broken(ended), "I3")
+    asked = Cancel(schedule="tick", began=at(8), ended=at(8), runs=[RUN])
+    assert check(changed(ended, cancels=[asked])).passed
+    unanswered = Cancel(schedule="tick", began=at(8), ended=at(8), runs=None)
+    assert check(changed(ended, cancels=[unanswered])).passed
+    of_another = Cancel(schedule="tick", began=at(8), ended=at(8), runs=[run_id("luke", 8)])
+    only(broken(changed(ended, cancels=[of_another])), "I3")
+
+
+def test_an_interrupted_run_is_made_again_where_that_is_wanted(good: History) -> None:
+    again = msgspec.structs.replace(TICK, reruns=3)
+    judgement = broken(changed(good, definitions=[again]))
+    only(judgement, "I3")
+    assert "not made again" in judgement.violations[0].text
+    interrupted = run_id("luke", KILLED)
+    asked = Cancel(schedule="tick", began=at(KILLED), ended=at(KILLED), runs=[interrupted])
+    assert check(changed(good, definitions=[again], cancels=[asked])).passed
+    three = msgspec.structs.replace(again, reruns=0)
+    assert check(changed(good, definitions=[three])).passed
