@@ -33,6 +33,8 @@ from bartos.api import (
     timeline,
     workers,
 )
+from bartos.api.description import install as describe
+from bartos.api.etags import ETags
 from bartos.api.guard import Guard
 from bartos.endpoints.ws_cli import cli_endpoint
 from bartos.services import Services
@@ -67,6 +69,7 @@ def create_app(
     app.state.services = services
     sessions = Sessions(lambda: services.facts().api_key)
     app.state.sessions = sessions
+    app.add_middleware(ETags)
     app.add_middleware(Guard, services=services, sessions=sessions)
     app.add_middleware(Headers)
     problems.install(app)
@@ -95,6 +98,7 @@ def create_app(
     ):
         app.include_router(module.router)
     pages.install(app)
+    describe(app)
     app.add_api_websocket_route(CLI_PATH, cli_endpoint)
     if worker_endpoint is not None:
         app.add_api_websocket_route(WORKER_PATH, worker_endpoint)

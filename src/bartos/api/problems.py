@@ -61,8 +61,9 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    said = [f"{_where(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-    return response(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(said))
+    faults = [{"where": _where(one["loc"]), "message": str(one["msg"])} for one in error.errors()]
+    said = "; ".join(f"{one['where']}: {one['message']}" for one in faults)
+    return response(HTTPStatus.UNPROCESSABLE_ENTITY, said, errors=faults)
 
 
 def _where(location: Iterable[object]) -> str:
