@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bartos.api.app import create_app
 from bartos.api.guard import over_unix_socket
 from bartos.api.search import BUDGET_S
-from bartos.searching import Hit, Mark, Needle, Numbering, Searching
+from bartos.searching import Hit, Line, Mark, Needle, Numbering, Searching
 from bartos.store.port import ChunkRow
 from bartos.transcript import LINE_MAX, Piece
 from libbarto.message.v2 import segment
@@ -117,7 +117,7 @@ def test_a_search_that_stops_and_goes_on_finds_what_one_at_once_does(
 @given(PARTS)
 def test_what_is_found_is_what_the_lines_have(parts: list[list[tuple[Stream, bytes]]]) -> None:
     numbering = Numbering()
-    lines = []
+    lines: list[Line] = []
     for number, part in enumerate(parts):
         for stream, data in part:
             lines += numbering.feed(Piece(number, 0, stream, 0, data))
