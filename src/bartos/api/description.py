@@ -146,6 +146,14 @@ _NAMED: Final[Mapping[str, object]] = {
 }
 """What stands for things in examples, by the name of the member or the parameter."""
 
+TEXTS: Final = {
+    "text/event-stream": 'id: 5c1-17\nevent: pauses\ndata: {"schedules": ["backup"]}\n\n',
+    "application/octet-stream": "12:00 backup begins\n",
+    "text/csv": "schedule,worker,verdict\nbackup,web1,failed\n",
+    "text/plain": "-----BEGIN CERTIFICATE-----\n…",
+}
+"""What stands for bodies that are no JSON."""
+
 TIME: Final = "2026-11-24T02:00:00Z"
 _DEEP: Final = 8
 _FIRST_SENTENCE: Final = re.compile(r"(.+?[.:;])(\s|$)", re.DOTALL)
@@ -211,7 +219,10 @@ def _complete(operation: Json, path: str, method: str, schemas: Json) -> None:
         if int(code) >= 400 and not _is_own(response):
             responses[code] = _problem(HTTPStatus(int(code)))
             continue
-        for content in response.get("content", {}).values():
+        for kind, content in response.get("content", {}).items():
+            if kind != "application/json":
+                content.setdefault("schema", {"type": "string"})
+                content.setdefault("example", TEXTS.get(kind, "…"))
             if "schema" in content and "example" not in content and "examples" not in content:
                 content["example"] = example(content["schema"], schemas, "")
     if method == "get" and "application/json" in responses.get("200", {}).get("content", {}):
