@@ -37,7 +37,8 @@ app = cli.Program(
     "barto-cli",
     help="See and steer what barto runs on your hosts.",
     epilog="Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 server unreachable; "
-    "4 refused; 5 no such thing; 6 differs; 130 interrupted.",
+    "4 refused; 5 no such thing; 6 differs; 130 interrupted. What a verdict means, and whether "
+    "someone must act: barto-cli help verdicts.",
     complete={metavar: _live(metavar) for metavar in LIVE},
 )
 for room in (history, actions, schedules, hosts, former):
@@ -94,6 +95,39 @@ def flags(
     if verbose and quiet:
         raise cli.BadParameter("-v and -q exclude one another")
     context.obj = Flags(config, output, utc, verbose, quiet)
+
+
+# -- help -----------------------------------------------------------------------------------------
+
+
+def _topics(_: cli.Context, begun: str) -> list[tuple[str, str]]:
+    from barto_cli.commands.topics import TOPICS
+
+    commands = [(name, "") for name in app.group.commands]
+    return [*((topic, "a topic") for topic in TOPICS), *commands]
+
+
+app.complete["TOPIC|COMMAND"] = _topics
+
+
+@app.command("help")
+def help_(
+    context: cli.Context,
+    words: Annotated[
+        list[str] | None,
+        cli.Argument("TOPIC|COMMAND", help="verdicts, exit-codes, times; or a command."),
+    ] = None,
+) -> None:
+    """Explain what belongs to no command: the verdicts and who must act, exit codes, times; or a
+    command, as --help does.
+
+    Examples:
+        barto-cli help verdicts
+        barto-cli help worker add
+    """
+    from barto_cli.commands import topics
+
+    cli.echo(topics.explained(context, words or []), nl=False)
 
 
 # -- the shell ------------------------------------------------------------------------------------

@@ -120,43 +120,44 @@ def marked(text: str, wanted: re.Pattern[str] | None, paint: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts whose runs ended and printed alike; `run` is the one of the first of them."""
+    """Hosts whose runs ended and printed alike: `count` of them, of which `workers` are the first;
+    `run` is the one of the first."""
 
     outcome: str
+    count: int
     workers: Sequence[str]
     run: str
-    running: bool = False
 
 
 def largest_first(groups: Iterable[Group]) -> list[Group]:
     """The group of most hosts first; of those of the same size, the one whose name is first."""
-    return sorted(groups, key=lambda group: (-len(group.workers), group.workers[0]))
+    return sorted(groups, key=lambda group: (-group.count, group.workers[0]))
 
 
 def summary(groups: Sequence[Group]) -> str:
     """What there is, in words.
 
-    >>> summary([Group("ok", ["a", "b"], "1"), Group("ok", ["c"], "2")])
+    >>> summary([Group("ok", 2, ["a", "b"], "1"), Group("ok", 1, ["c"], "2")])
     '2 hosts the same, 1 differs'
-    >>> summary([Group("ok", ["a"], "1")])
+    >>> summary([Group("ok", 1, ["a"], "1")])
     '1 host'
     """
     first, *others = groups
-    count, different = len(first.workers), sum(len(group.workers) for group in others)
+    count, different = first.count, sum(group.count for group in others)
     hosts = f"{count:,} host{'' if count == 1 else 's'}"
     if not different:
         return hosts if count == 1 else f"all {hosts} the same"
     return f"{hosts} the same, {different:,} differ{'s' if different == 1 else ''}"
 
 
-def names(workers: Sequence[str], most: int = 5) -> str:
-    """The first of the names, and how many more there are.
+def names(workers: Sequence[str], most: int = 5, count: int | None = None) -> str:
+    """The first of the names, and how many more there are of `count` (left out: no others).
 
-    >>> names(["a", "b", "c"], 2)
-    'a, b and 1 more'
+    >>> names(["a", "b", "c"], 2), names(["a"], count=800)
+    ('a, b and 1 more', 'a and 799 more')
     """
     shown = ", ".join(map(safe, workers[:most]))
-    left = len(workers) - most
+    left = (len(workers) if count is None else count) - min(most, len(workers))
     return f"{shown} and {left:,} more" if left > 0 else shown
 
 

@@ -16,9 +16,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from barto_cli.commands import fleet, history, status, timers
+from barto_cli.commands import fleet, history, status, timers, topics
 from barto_cli.render import Column, Format, Listing, Screen, lines_of, table, width_of
 from barto_cli.times import UTC_ZONE, Zone
+from libbarto.message.v2.record import Verdict
+from libbarto.states import STATES
 
 SNAPSHOTS: Final = Path(__file__).with_name("snapshots")
 NOW: Final = datetime(2026, 11, 24, 15, 22, 0, tzinfo=UTC)
@@ -360,6 +362,18 @@ WORKERS: Final = [
 def test_workers() -> None:
     columns = lambda screen: fleet.worker_columns(screen, WORKERS)  # noqa: E731 (one line)
     approved("workers", tabled(columns, WORKERS), WIDTHS)
+
+
+# -- help -----------------------------------------------------------------------------------------
+
+
+def test_help_verdicts() -> None:
+    approved("verdicts", topics.verdicts, (49, 80, 200))
+
+
+def test_every_state_that_users_see_is_explained() -> None:
+    assert {*topics.ENDED} == {verdict.word for verdict in Verdict}
+    assert {*topics.ENDED, *topics.NOT_YET, *topics.OTHERS} == {*STATES}
 
 
 # -- tables in general ----------------------------------------------------------------------------

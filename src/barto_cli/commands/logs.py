@@ -427,86 +427,105 @@ def _as_json(line: Line) -> str:
 
 def _folded(given: Given, asked: Asked, found: Json | str) -> None:
     """Groups of hosts whose runs ended and printed alike; of the others how they differ."""
-    if isinstance(found, str):
-        runs = _newest(given, found, asked.worker)
-    else:
-        query = {"schedule": found["schedule"], "worker": asked.worker}
-        at = times.read(found["slot"])
-        moment = times.rfc3339(at)
-        runs = [
-            run
-            for page in _runs(given, query | {"since": moment})
-            for run in page
-            if run["slot"] == found["slot"]
-        ]
+    runs = _newest(given, found, asked.worker) if isinstance(found, str) else [found]
     if not runs:
         given.note(f"{plain(asked.what)} has not run")
         return
-    printed: dict[str, list[str]] = {}
-    groups = lines.largest_first(_groups(given, asked, runs, printed))
-    if given.form is not Format.TABLE:
-        rows = [
-            {
-                "outcome": group.outcome,
-                "hosts": len(group.workers),
-                "workers": list(group.workers),
-                "run": group.run,
-                "lines": printed[group.run],
-            }
-            for group in groups
-        ]
-        given.emit(Listing((), rows, ("outcome", "hosts", "workers", "run", "lines")))
+    slots = {str(run["slot"]) for run in runs}
+    if len(slots) == 1 and asked.worker is None:
+        # One planned start, of which the server knows which outputs are the same.
+        groups = _groups(given, str(runs[0]["schedule"]), slots.pop())
+    else:
+        groups = _compared(given, asked, runs)
+    groups = lines.largest_first(groups)
+    if given.form is Format.TABLE:
+        given.write(_told(given, asked, groups))
         return
-    given.write(_told(given, groups, printed))
+    rows = (
+        {
+            "outcome": group.outcome,
+            "hosts": group.count,
+            "workers": list(group.workers),
+            "run": group.run,
+            "lines": _printed(given, asked, group.run),
+        }
+        for group in groups
+    )
+    given.emit(Listing((), rows, ("outcome", "hosts", "workers", "run", "lines")))
 
 
-def _groups(
-    given: Given, asked: Asked, runs: Sequence[Json], printed: dict[str, list[str]]
-) -> Iterator[lines.Group]:
-    """Runs that ended and printed alike; `printed` gets the lines of each group's first."""
+def _groups(given: Given, schedule: str, slot: str) -> list[lines.Group]:
+    query = {"schedule": schedule, "slot": slot}
+    found = given.client.get("/api/v1/runs/groups", query)
+    if found["cut"]:
+        given.note(f"there are more than the {found['runs']:,} runs that were looked at")
+    return [
+        lines.Group(outcome({**one, "reason": ""}), one["count"], one["workers"], one["run"])
+        for one in found["groups"]
+    ]
+
+
+def _compared(given: Given, asked: Asked, runs: Sequence[Json]) -> list[lines.Group]:
+    """The same of runs of several planned starts: what they printed is read, and compared."""
     import hashlib
 
     alike: dict[tuple[str, bytes], list[Json]] = {}
     for number, run in enumerate(runs):
         given.progress.say("runs compared", number, len(runs))
         hashed = {"stdout": hashlib.sha256(), "stderr": hashlib.sha256()}
-        gathered, told = Lines(str(run["worker"]), str(run["id"])), list[Line]()
         for piece in _pieces(given, run, asked.stream):
-            data = bytes_of(piece)
-            hashed.get(piece["stream"], hashed["stdout"]).update(data)
-            told += gathered.feed(str(piece["stream"]), times.read(str(piece["at"])), data)
-        key = (outcome(run), b"".join(it.digest() for it in hashed.values()))
-        if key not in alike:
-            alike[key] = []
-            printed[str(run["id"])] = [line.text for line in [*told, *gathered.rest()]]
-        alike[key].append(run)
+            hashed.get(piece["stream"], hashed["stdout"]).update(bytes_of(piece))
+        key = (outcome({**run, "reason": ""}), b"".join(it.digest() for it in hashed.values()))
+        alike.setdefault(key, []).append(run)
+    found = []
     for (words, _), same in alike.items():
-        workers = sorted(str(run["worker"]) for run in same)
-        yield lines.Group(words, workers, str(same[0]["id"]), same[0]["verdict"] is None)
+        same.sort(key=lambda run: str(run["worker"]))
+        workers = [str(run["worker"]) for run in same]
+        found.append(lines.Group(words, len(same), workers, str(same[0]["id"])))
+    return found
 
 
-def _told(
-    given: Given, groups: Sequence[lines.Group], printed: Mapping[str, Sequence[str]]
-) -> Iterator[str]:
+def _printed(given: Given, asked: Asked, run: str) -> list[str]:
+    """The lines that a run printed, as far as they are compared."""
+    gathered, told = Lines("", run), list[Line]()
+    for piece in _pieces(given, {"id": run, "worker": ""}, asked.stream):
+        at = times.read(str(piece["at"]))
+        told += gathered.feed(str(piece["stream"]), at, bytes_of(piece))
+        if len(told) > lines.COMPARED:
+            break
+    return [line.text for line in [*told, *gathered.rest()]]
+
+
+def _told(given: Given, asked: Asked, groups: Sequence[lines.Group]) -> Iterator[str]:
     paint = given.screen.paint
     usual, *others = groups
+    printed = _printed(given, asked, usual.run)
     yield paint(lines.summary(groups), "1")
     yield ""
-    yield paint(f"== {lines.names(usual.workers)}: {usual.outcome}", DIM)
-    yield from map(safe, printed[usual.run])
-    for group in others:
+    yield paint(_title(usual), DIM)
+    yield from map(safe, printed)
+    title = lines.names(usual.workers, 1, usual.count)
+    for group in others[:DIFFS]:
         yield ""
-        count = len(group.workers)
-        hosts = "" if count <= 5 else f" ({count:,} hosts)"
-        yield paint(f"== {lines.names(group.workers)}{hosts}: {group.outcome}", DIM)
-        title, mine = lines.names(usual.workers, 1), lines.names(group.workers, 1)
-        nothing = True
-        for line in lines.differences(printed[usual.run], printed[group.run], title, mine):
-            nothing = False
-            sign = line[:1]
-            yield paint(safe(line), COLOURED.get(sign, None))
-        if nothing:
+        yield paint(_title(group), DIM)
+        mine = lines.names(group.workers, 1, group.count)
+        differing = False
+        for line in lines.differences(printed, _printed(given, asked, group.run), title, mine):
+            differing = True
+            yield paint(safe(line), DIFF_COLOURS.get(line[:1]))
+        if not differing:
             yield "(it printed the same)"
+    if len(others) > DIFFS:
+        yield ""
+        left = sum(group.count for group in others[DIFFS:])
+        yield f"and {len(others) - DIFFS} more groups, of {left:,} hosts; -o json has them all"
 
 
-COLOURED: Final = {"-": "31", "+": "32", "@": "36"}
+def _title(group: lines.Group) -> str:
+    hosts = f" ({group.count:,} hosts)" if group.count > 1 else ""
+    return f"== {lines.names(group.workers, count=group.count)}{hosts}: {group.outcome}"
+
+
+DIFFS: Final = 20
+"""So many groups are compared for people."""
+DIFF_COLOURS: Final = {"-": "31", "+": "32", "@": "36"}
