@@ -63,7 +63,8 @@ class Member:
     """A worker that is connected and confirmed. `since` in microseconds, UTC; `offset_us` is what
     its clock is ahead of the server's, None until measured. `session` is its session's nonce;
     `generation` and `set_hash` are those of the set that was sent last, `applied` is the
-    generation that it has taken on."""
+    generation that it has taken on. `seen` is when the store had seen it last before, and
+    `version_before` of which version it was then; None and empty where it is new."""
 
     uid: bytes
     name: str
@@ -80,6 +81,8 @@ class Member:
     spool_id: bytes = bytes(16)
     session: bytes = b""
     offset_us: int | None = None
+    seen: int | None = None
+    version_before: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from bartos.news import News
 from bartos.outlook import Here
 from bartos.overview import Overview
 from bartos.planning import Planner
+from bartos.presence import Presence
 from bartos.store.orders import Audit
 from bartos.store.port import Pruned, Retention, Store, WorkerRow
 from bartos.watch import Watch
@@ -72,7 +73,7 @@ class Server:
         self.writer = Writer(store, clock)
         self.dispatching = Dispatching(store, self.hub, planner, clock, lost_after, witness)
         self.watch = Watch(store, planner, clock, self._connected)
-        self.audit = Auditor(store, clock, self._connected, lost_after)
+        self.audit = Auditor(store, clock, self._connected, lost_after, retention)
         self.audit.on_given_up = self._given_up
         self.feed = Feed(name=f"{clock.now():x}")
         self.news = News(self.feed, store, self.hub, planner, self.watch, clock)
@@ -105,7 +106,8 @@ class Server:
             self.news.committed,
             self.alerting.stored,
         ]
-        self.hub.on_change = self.news.worker_changed
+        self.presence = Presence(store, clock)
+        self.hub.on_change = self._came_or_went
         self._compare = asyncio.Event()
 
     # -- life -------------------------------------------------------------------------------------
@@ -123,6 +125,7 @@ class Server:
         self._spawn(self.watch.run(), "watch")
         self._spawn(self.audit.run(), "audit")
         self._spawn(self.news.run(), "news")
+        self._spawn(self.presence.run(), "presence")
         self._spawn(self._alert(), "alerts")
 
     async def stop(self) -> None:
@@ -173,6 +176,15 @@ class Server:
         if any(name != OPENING for name in dead):
             return f"a part of bartos has ended: {', '.join(dead)}"
         return self._faulty()
+
+    def _came_or_went(self, uid: bytes) -> None:
+        """A worker connected, or is gone, or was refused."""
+        self.news.worker_changed(uid)
+        member = self.hub.find(uid)
+        if member is not None:
+            self.presence.joined(member)
+        elif uid not in self.hub.forks:
+            self.presence.left(uid)
 
     def _connected(self) -> dict[bytes, int]:
         """Who is connected, and what each one's clock is ahead of this one's."""

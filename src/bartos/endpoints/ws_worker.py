@@ -17,9 +17,9 @@ from typing import Final, assert_never
 from bartos.hub import Fork, Hub, Member, Orders
 from bartos.planning import Planner
 from bartos.store.orders import Audit
-from bartos.store.port import BARRED, Batch, DeadLetter, EpochClaim, Mark, Store
+from bartos.store.port import BARRED, Batch, DeadLetter, EpochClaim, Mark, Store, WorkerRow
 from bartos.writer import Submitted, Writer
-from libbarto.clock import Clock
+from libbarto.clock import Clock, Instant
 from libbarto.envelope import SigningKey
 from libbarto.errors import ConfigError, ConnectionClosed, ProtocolError, StoreUnavailable
 from libbarto.mailbox import Mailbox, receive_into
@@ -95,6 +95,8 @@ class WorkerLink:
         self._orders = orders
         self._nonce = nonce
         self._greeting: Hello | None = None
+        self._known: WorkerRow | None = None
+        """What the store knew of the worker as it greeted."""
         self._pool = pool
         self._key = key
         self._clock = clock
@@ -249,7 +251,7 @@ class WorkerLink:
             return
         wire_marks = {lane: wire.Mark(seq=mark.seq, tag=mark.tag) for lane, mark in marks.items()}
         epoch = 0 if row is None else row.epoch
-        self._greeting = hello
+        self._greeting, self._known = hello, row
         asked = self._orders.asked(hello.uid, hello.spool_id, self._nonce)
         now = self._clock.now()
         await self._carry_out(self._session.answer(epoch, wire_marks, now, asked))
@@ -313,11 +315,19 @@ class WorkerLink:
             applied=hello.generation,
             spool_id=hello.spool_id,
             session=self._nonce,
+            seen=self._seen_before(hello.uid, now),
+            version_before="" if self._known is None else self._known.version,
         )
         self._hub.join(self._member)
         self._orders.joined(self._member, last=hello.state.last)
         log.info("worker connected", extra={"worker": hello.name, "peer": self._transport.peer})
         self._push_wanted.set()
+
+    def _seen_before(self, uid: bytes, now: Instant) -> Instant | None:
+        """When it was last seen before it came: now, where an older session of it is here still."""
+        if self._hub.find(uid) is not None:
+            return now
+        return None if self._known is None else self._known.last_seen
 
     async def _marks_have_moved(self, hello: Hello) -> bool:
         """Are the marks other than its Welcome said? From its confirmed epoch on they stay, but

@@ -31,6 +31,7 @@ from bartos.store.orders import (
     Audit,
     DispatchChange,
     DispatchState,
+    Ordered,
     OrderRow,
     ParentEnd,
     PauseRow,
@@ -168,7 +169,6 @@ class MemoryStore:
         self._steps: dict[Key, dict[int, StepRow]] = {}
         self._chunks: dict[Key, dict[int, ChunkRow]] = {}
         self._ranges = _Ranges()
-        self._alerts = MemoryAlerts(self)
         self._schedules: dict[bytes, ScheduleRow] = {}
         self._versions: list[VersionRow] = []
         self._words: dict[bytes, str] = {}
@@ -178,6 +178,7 @@ class MemoryStore:
         self._refusals: dict[tuple[bytes, bytes, bytes], RefusalRow] = {}
         self._gaps: list[tuple[bytes, GapRow]] = []
         self._told: list[EventRow] = []
+        self._alerts = MemoryAlerts(self)
         self._ordered = MemoryOrders(self)
 
     # -- what the server starts itself, over this history -----------------------------------------
@@ -222,6 +223,10 @@ class MemoryStore:
     ) -> list[OrderRow]:
         self._reach()
         return self._ordered.orders(request, run_id)
+
+    async def ordered(self, after: bytes, limit: int) -> list[Ordered]:
+        self._reach()
+        return self._ordered.ordered(after, limit)
 
     async def forget_orders(self, before: int) -> int:
         self._reach()
