@@ -16,8 +16,14 @@ from typing import Any, Final
 from libbarto.errors import UserError
 from libbarto.harmless import safe
 
-PALETTE: Final = ("36", "33", "35", "32", "34", "96", "93", "95", "92", "94")
-"""Colours (SGR) of hosts: those of states that failed are not among them."""
+PALETTE: Final = tuple(
+    f"38;5;{number}"
+    for number in (
+        *(32, 33, 37, 38, 61, 62, 65, 66, 67, 68, 71, 72, 73, 95, 96, 97, 98, 99, 103, 104),
+        *(107, 108, 109, 130, 132, 133, 136, 137, 138, 139, 140, 172, 173, 174, 175, 178),
+    )
+)
+"""Colours (SGR, of 256) of hosts, none too dark or too light to be read on either ground."""
 MARK: Final = "1;31"
 COMPARED: Final = 2000
 """So many lines of each output are compared."""

@@ -6,7 +6,6 @@ before it.
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from urllib.parse import quote
 from barto_cli.client import NO_SUCH_THING, Failure
 from barto_cli.commands.history import outcome
 from barto_cli.given import Given
+from barto_cli.lines import bytes_of, colour_of
 from barto_cli.render import COLOURS, plain
 from libbarto.harmless import safe, safe_lines
 
@@ -23,7 +23,6 @@ POLL_FIRST_S: Final = 0.1
 POLL_MOST_S: Final = 1.0
 OUTPUT_S: Final = 15.0
 """How long what a run printed is waited for, once it has ended."""
-PALETTE: Final = ("36", "33", "35", "32", "34", "31")
 
 
 @dataclass(slots=True)
@@ -137,7 +136,7 @@ class Follower:
             for segment in page["segments"]:
                 moved = True
                 one.after = segment["chunk"]
-                self._write(one, _bytes(segment))
+                self._write(one, bytes_of(segment))
             if page["next"] is None:
                 return moved
 
@@ -169,8 +168,7 @@ class Follower:
         if len(self._runs) == 1:
             return ""
         width = max(len(safe(other.worker)) for other in self._runs)
-        colour = PALETTE[self._runs.index(one) % len(PALETTE)]
-        return self.given.screen.paint(f"{safe(one.worker):<{width}} | ", colour)
+        return self.given.screen.paint(f"{safe(one.worker):<{width}} | ", colour_of(one.worker))
 
     def _say_end(self, one: _Followed) -> None:
         if one.verdict is None:
@@ -179,9 +177,3 @@ class Follower:
         words = outcome(one.known or {"verdict": one.verdict, "reason": one.reason})
         words = self.given.screen.paint(words, COLOURS.get(one.verdict))
         self.given.note(f"{plain(one.worker)}: {words}" if one.worker else words)
-
-
-def _bytes(segment: Mapping[str, Any]) -> bytes:
-    if segment["text"] is not None:
-        return str(segment["text"]).encode()
-    return base64.b64decode(segment["base64"])

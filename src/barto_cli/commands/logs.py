@@ -10,7 +10,7 @@ import codecs
 import heapq
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -431,10 +431,16 @@ def _folded(given: Given, asked: Asked, found: Json | str) -> None:
     if not runs:
         given.note(f"{plain(asked.what)} has not run")
         return
-    slots = {str(run["slot"]) for run in runs}
-    if len(slots) == 1 and asked.worker is None:
+    slot, count = Counter(str(run["slot"]) for run in runs).most_common(1)[0]
+    if 2 * count >= len(runs) and asked.worker is None:
         # One planned start, of which the server knows which outputs are the same.
-        groups = _groups(given, str(runs[0]["schedule"]), slots.pop())
+        groups = _groups(given, str(runs[0]["schedule"]), slot)
+        others = sorted(str(run["worker"]) for run in runs if run["slot"] != slot)
+        if others:
+            given.note(
+                f"planned for {given.screen.time(times.read(slot))}; the last run of "
+                f"{lines.names(others)} was planned for another time"
+            )
     else:
         groups = _compared(given, asked, runs)
     groups = lines.largest_first(groups)
@@ -460,7 +466,9 @@ def _groups(given: Given, schedule: str, slot: str) -> list[lines.Group]:
     if found["cut"]:
         given.note(f"there are more than the {found['runs']:,} runs that were looked at")
     return [
-        lines.Group(outcome({**one, "reason": ""}), one["count"], one["workers"], one["run"])
+        lines.Group(
+            outcome({**one, "reason": "", "count": 1}), one["count"], one["workers"], one["run"]
+        )
         for one in found["groups"]
     ]
 
