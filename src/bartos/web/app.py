@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from bartos.web import login, now, static_files
+from bartos.web import login, now, schedules, static_files
 
-PAGES = (login, static_files, now)
+PAGES = (login, static_files, now, schedules)
 """The modules with a `router` of pages."""
 
 

@@ -77,6 +77,10 @@ class Visit:
         """A time in the zone, as far as it has to be said."""
         return words.short_time(at, self.zone, self.now)
 
+    def span(self, first: datetime, last: datetime) -> tuple[str, str]:
+        """Both ends of a span of time, as far as they have to be said."""
+        return words.span(first, last, self.zone, self.now)
+
     def long(self, at: datetime) -> str:
         """A time in the zone, in full."""
         return words.long_time(at, self.zone, self.zone_name)
@@ -103,6 +107,7 @@ class Visit:
                 "now": self.now,
                 "short": self.short,
                 "long": self.long,
+                "span": self.span,
                 "static": self._static,
                 "since": self._since,
                 "version": build_info().version,

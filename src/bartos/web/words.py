@@ -50,6 +50,21 @@ def short_time(moment: datetime, zone: tzinfo, now: datetime) -> str:
     return f"{_day(there, today.year)} {there:%H:%M}"
 
 
+def span(first: datetime, last: datetime, zone: tzinfo, now: datetime) -> tuple[str, str]:
+    """Both ends of a span of time, the second without the day where it is the same one.
+
+    >>> now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    >>> first = datetime(2026, 11, 25, 4, tzinfo=UTC)
+    >>> span(first, first.replace(minute=59), UTC, now)
+    ('Wed 25 Nov 04:00', '04:59')
+    """
+    begin, end = in_zone(first, zone), in_zone(last, zone)
+    shown_end = f"{end:%H:%M}" if begin.date() == end.date() else short_time(last, zone, now)
+    if begin.date() == in_zone(now, zone).date():
+        return f"{begin:%H:%M}", shown_end
+    return short_time(first, zone, now), shown_end
+
+
 def long_time(moment: datetime, zone: tzinfo, name: str) -> str:
     """A time with all there is to say: day, second, zone, and distance from UTC.
 

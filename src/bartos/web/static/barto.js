@@ -87,6 +87,18 @@ const barto = (() => {
     setTime(element, text, how);
     return element;
   }
+  // From when to when; the second without its day where that is the same.
+  function between(first, last) {
+    if (!last || first === last) return [time(first)];
+    const begin = time(first), end = time(last), dash = document.createElement("span");
+    const day = (text) => shortTime(text).split(" ").slice(0, -1).join(" ");
+    dash.className = "dim";
+    dash.textContent = " – ";
+    const minutes = (text) => text.replace(/:\d\d$/, (found, at) => (at > text.lastIndexOf(" ") + 3 ? "" : found));
+    begin.textContent = minutes(begin.textContent);
+    end.textContent = minutes(day(first) === day(last) ? end.textContent.split(" ").pop() : end.textContent);
+    return [begin, dash, end];
+  }
   // The mark of a state: a copy of the one that the server has drawn into the page.
   function mark(name, text) {
     const states = document.getElementById("states").content;
@@ -107,6 +119,15 @@ const barto = (() => {
     place.textContent = harmless(text);
     clearTimeout(saying);
     saying = setTimeout(() => { place.textContent = ""; }, 6000);
+  }
+
+  // A line on top, with a link that shows this page anew.
+  function offer(text) {
+    const place = document.getElementById("away"), link = document.createElement("a");
+    link.href = location.href;
+    link.textContent = "Show them";
+    place.hidden = false;
+    place.replaceChildren(`${text} `, link);
   }
 
   /* -- the API ------------------------------------------------------------------------------ */
@@ -229,5 +250,5 @@ const barto = (() => {
   }
   setInterval(tick, 1000);
 
-  return { root, zone, now, shortTime, longTime, duration, elapsed, fromNow, size, harmless, setTime, time, mark, fill, say, ask, act, choose, tick };
+  return { root, zone, now, shortTime, longTime, duration, elapsed, fromNow, size, harmless, setTime, time, between, mark, fill, say, offer, ask, act, choose, tick };
 })();

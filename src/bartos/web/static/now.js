@@ -65,23 +65,18 @@
     }
     cell(row, "note").replaceChildren(...note);
     const again = row.querySelector("button");
-    const rerun = one.run && one.state !== "stuck";
-    again.textContent = rerun ? "rerun" : "run";
-    again.dataset.post = barto.root + (rerun ? `/api/v1/runs/${one.run}/rerun` : "/api/v1/runs");
-    again.dataset.body = JSON.stringify(rerun ? {} : { schedule: one.schedule, on: one.worker });
-    again.dataset.confirm = `Run ${barto.harmless(one.schedule)} on ${barto.harmless(one.worker)} ${rerun ? "once more" : "now"}?`;
+    const verb = !one.run ? "run" : one.state === "stuck" ? "cancel" : "rerun";
+    const place = `${barto.harmless(one.schedule)} on ${barto.harmless(one.worker)}`;
+    again.textContent = verb;
+    again.dataset.post = barto.root + (one.run ? `/api/v1/runs/${one.run}/${verb}` : "/api/v1/runs");
+    again.dataset.body = JSON.stringify(one.run ? {} : { schedule: one.schedule, on: one.worker });
+    again.dataset.confirm = verb === "cancel" ? `Cancel ${place}?` : `Run ${place} ${one.run ? "once more" : "now"}?`;
+    if (verb === "cancel") delete again.dataset.key; else again.dataset.key = "r";
   }
   function fillNext(row, one) {
     row.dataset.next = one.schedule;
     link(row, `/schedules/${name(one.schedule)}`);
-    const when = [barto.time(one.first)];
-    if (one.last !== one.first) {
-      const dash = document.createElement("span");
-      dash.className = "dim";
-      dash.textContent = " – ";
-      when.push(dash, barto.time(one.last));
-    }
-    cell(row, "first").replaceChildren(...when);
+    cell(row, "first").replaceChildren(...barto.between(one.first, one.last));
     barto.fill(cell(row, "schedule"), one.schedule);
     barto.fill(cell(row, "worker"), one.worker || (one.workers === 1 ? "1 worker" : `${one.workers.toLocaleString("en")} workers`));
     barto.setTime(cell(row, "distance").querySelector("time"), one.first, "distance");
