@@ -19,14 +19,17 @@ from bartos.ledger import (
     Tiling,
     Undecided,
     View,
+    account_of_orders,
     covers_slots,
     first_of,
     outside,
     uncountable,
 )
+from bartos.store.orders import NOBODY, Ordered
 from bartos.store.port import (
     Applied,
     GapRow,
+    Retention,
     RunFilter,
     RunRow,
     RunSlot,
@@ -67,10 +70,13 @@ class Asked:
 
 @dataclass(slots=True)
 class AuditPage:
-    """What one page found: the account of so many pairs; `next` is where the next one begins."""
+    """What one page found: the account of so many pairs; `next` is where the next one begins. The
+    starts of the server come first: there `next` is `NOBODY`, and a run."""
 
     account: Account = field(default_factory=Account)
     pairs: int = 0
+    ordered: int = 0
+    """How many starts of the server were looked at: floating ones, follow-ups, orders by hand."""
     next: Pair | None = None
 
 
@@ -99,11 +105,13 @@ class Auditor:
         clock: Clock,
         connected: Callable[[], Mapping[bytes, int]],
         lost_after: Callable[[], float],
+        retention: Callable[[], Retention] = Retention,
     ) -> None:
         self._store = store
         self._clock = clock
         self._connected = connected
         self._lost_after = lost_after
+        self._retention = retention
         self.on_given_up: Callable[[Sequence[bytes]], None] = lambda _: None
         self._timings: dict[bytes, str] = {}
         self._almanac = Almanac(self._timings)
@@ -116,6 +124,11 @@ class Auditor:
         """The account of the pairs behind `after`, as many as the budget of rows allows."""
         page = AuditPage()
         read = 0
+        if after is None or after[0] == NOBODY:
+            read = await self._orders(page, asked, NOBODY if after is None else after[1], budget)
+            after = None
+            if page.next is not None:
+                return page
         async for pair, spans, facts in self._pairs(asked, after):
             found = await self._pair(spans, facts, asked)
             page.account.add(found.account)
@@ -125,6 +138,40 @@ class Auditor:
                 page.next = pair
                 break
         return page
+
+    async def _orders(self, page: AuditPage, asked: Asked, after: bytes, budget: int) -> int:
+        """The account of what the server was to start, behind a run; returns how many rows that
+        took."""
+        read = 0
+        view = View(now=self._clock.now(), since=asked.since, until=asked.until)
+        while True:
+            rows = await self._store.ordered(after, PAGE)
+            found = self._judged(rows, asked, view)
+            if found.findings:
+                # What changed while it was read may look wrong; what is wrong still is.
+                rows = await self._store.ordered(after, PAGE)
+                found = self._judged(rows, asked, view)
+            page.account.add(found)
+            page.ordered += found.counts.total()
+            read += len(rows)
+            if len(rows) < PAGE:
+                return read
+            after = rows[-1].run_id
+            if read >= budget:
+                page.next = NOBODY, after
+                return read
+            await asyncio.sleep(0)
+
+    def _judged(self, rows: Sequence[Ordered], asked: Asked, view: View) -> Account:
+        account = Account()
+        keep = self._retention()
+        for row in rows:
+            if (asked.schedules is None or row.schedule_uid in asked.schedules) and (
+                asked.workers is None or row.worker_uid in asked.workers
+            ):
+                age = keep.verdicts_by_schedule.get(row.schedule_uid, keep.verdict_age)
+                account.add(account_of_orders([row], view, view.now - round(age * 1e6)))
+        return account
 
     async def _pairs(
         self, asked: Asked, after: Pair | None

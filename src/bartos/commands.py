@@ -435,6 +435,8 @@ async def _cleanup(given: Services, asked: wire.Cleanup) -> Table:
     total = await given.store.prune(keep, now, dry_run=asked.dry_run)
     while total.more and not asked.dry_run:
         total = _sum(total, await given.store.prune(keep, now))
+    if not asked.dry_run:
+        await given.store.forget_orders(before)
     workers = (
         len(given.fleet.connected())
         if asked.dry_run

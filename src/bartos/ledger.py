@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 from bartos.nearest import nearest
 from bartos.plan import WorkerFacts, without_workers
 from bartos.schedules import Definition
+from bartos.store.orders import Ordered
 from bartos.store.port import Applied, GapRow, RunRow, RunSlot, SlotRange, WaitingRow
 from libbarto.errors import CalendarError
 from libbarto.identity import Kind, occurrence_id
@@ -532,6 +533,35 @@ def outside(spans: Sequence[Applied], covers: Iterable[Cover]) -> list[Finding]:
         and not any(_in_span(cover, span) for span in spans)
         and cover.run_id != floating_id(uids[1], cover.slot)
     ]
+
+
+# -- what the server starts -----------------------------------------------------------------------
+
+
+def account_of_orders(rows: Iterable[Ordered], view: View, kept_after: int) -> Account:
+    """The account of what the server was to start: floating starts, follow-ups and orders by hand.
+    Each is open, or has exactly one line; of one from before `kept_after` there may be none, as
+    retention has dropped it."""
+    account = Account()
+    for row in rows:
+        if (view.since is not None and row.slot <= view.since) or (
+            view.until is not None and row.slot > view.until
+        ):
+            continue
+        lines = [(verdict.word, shortly(reason)) for verdict, reason in row.undone]
+        if row.ran:
+            lines.append(("running" if row.verdict is None else row.verdict.word, ""))
+        if not lines and not row.closed:
+            lines.append(("waiting", "ordered"))
+        account.counts.update(lines[:1])
+        place = row.worker_uid, row.schedule_uid, row.slot, row.slot
+        if not lines and row.slot > kept_after:
+            text = "the server was to start it, and has no verdict of it"
+            account.findings.append(Finding(Fault.HOLE, *place, 1, text))
+        elif len(lines) > 1:
+            text = f"it is there {len(lines)} times: {', '.join(word for word, _ in lines)}"
+            account.findings.append(Finding(Fault.TWICE, *place, len(lines) - 1, text))
+    return account
 
 
 # -- stuck and idle -------------------------------------------------------------------------------

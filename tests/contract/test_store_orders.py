@@ -19,6 +19,7 @@ from bartos.store.orders import (
     IntentRow,
     OfferRow,
     OpenIntent,
+    Ordered,
     ParentEnd,
     PauseRow,
     Running,
@@ -120,6 +121,33 @@ def decided(number: int, verdict: Verdict) -> Decided:
         count=1, verdict=int(verdict), reason="overlap", run_id=run_id(number),
         kind=int(Kind.MANUAL), cause=REQUEST,
     )  # fmt: skip
+
+
+async def test_all_intents_are_read_in_order_with_what_became_of_them(
+    settings: StoreSettings | None,
+) -> None:
+    async with opened(settings) as store:
+        reporter = await reporting(store)
+        rows = [intent(number) for number in range(1, 6)]
+        await make(store, *rows)
+        await reporter.state(claimed(1), claimed(2), ended(2), decided(3, Verdict.SKIPPED))
+        late = Closing(rows[3], NOON, Verdict.MISSED, "nobody came")
+        await store.commit_dispatch(
+            DispatchChange(closings=[late, Closing(rows[1], NOON), Closing(rows[2], NOON)])
+        )
+        same = [
+            Ordered(row.run_id, SCHEDULE, "backup", row.worker_uid, row.kind, row.slot)
+            for row in rows
+        ]
+        found = await store.ordered(bytes(16), 9)
+        assert found == [
+            replace(same[0], ran=True),
+            replace(same[1], closed=True, ran=True, verdict=Verdict.OK),
+            replace(same[2], closed=True, undone=[(Verdict.SKIPPED, "overlap")]),
+            replace(same[3], closed=True, undone=[(Verdict.MISSED, "nobody came")]),
+            same[4],
+        ]
+        assert await store.ordered(found[1].run_id, 2) == found[2:4]
 
 
 async def test_the_last_offer_counts_until_it_is_refused(settings: StoreSettings | None) -> None:

@@ -160,6 +160,7 @@ async def test_the_proof_counts_each_verdict(face: Face) -> None:
     told = await face.got("/api/v1/verify")
     assert told == {
         "pairs": 1,
+        "ordered": 0,
         "counts": [
             {"verdict": "failed", "reason": "", "count": 1},
             {"verdict": "late", "reason": "", "count": 1},

@@ -11,7 +11,8 @@ from bartos import audit, ledger
 from bartos.audit import Asked, Auditor
 from bartos.ledger import Fault
 from bartos.store.memory import MemoryStore
-from bartos.store.port import Batch, EpochClaim, Mark, RunFilter, ScheduleRow
+from bartos.store.orders import Closing, DispatchChange, IntentRow
+from bartos.store.port import Batch, EpochClaim, Mark, Retention, RunFilter, ScheduleRow
 from libbarto.identity import Kind
 from libbarto.message.v2.record import (
     Claimed,
@@ -352,3 +353,51 @@ async def test_it_is_looked_at_once_an_hour(fleet: Fleet) -> None:
     task.cancel()
     rows = await fleet.store.pair_ranges(away, ONE, 0, 1 << 60, 9)
     assert [row.verdict for row in rows] == [Verdict.LOST]
+
+
+# -- what the server starts -----------------------------------------------------------------------
+
+
+def wanted(number: int, schedule: bytes = ONE, worker: bytes = bytes(16)) -> IntentRow:
+    run_id = number.to_bytes(16, "big")
+    name = SPECS[schedule].name
+    return IntentRow(run_id, Kind.MANUAL, schedule, name, number * SECOND, b"", 0, 0, b"", worker)
+
+
+async def test_what_the_server_starts_is_proven_too_in_pages(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PAGE", 2)
+    rows = [wanted(number) for number in range(1, 6)]
+    closings = [Closing(row, 9, Verdict.MISSED, "nobody") for row in rows[:3]]
+    await fleet.store.commit_dispatch(DispatchChange(intents=rows, closings=closings))
+    uid = await fleet.worker("a")
+    await fleet.takes_on(uid, ONE)
+    first = await fleet.auditor.page(Asked(), budget=2)
+    assert (first.pairs, first.ordered, first.next) == (0, 2, (bytes(16), rows[1].run_id))
+    rest = await fleet.auditor.page(Asked(), first.next)
+    assert (rest.pairs, rest.ordered, rest.next) == (1, 3, None)
+    assert rest.account.findings == []
+    assert rest.account.counts["missed", "nobody"] == 1
+    assert rest.account.counts["waiting", "ordered"] == 2
+
+
+async def test_a_start_of_the_server_that_vanished_is_found(fleet: Fleet) -> None:
+    row = wanted(5, worker=b"w" * 16)
+    await fleet.store.commit_dispatch(DispatchChange(intents=[row]))
+    await fleet.store.commit_dispatch(DispatchChange(closings=[Closing(row, 9)]))
+    fleet.auditor = Auditor(
+        fleet.store,
+        fleet.clock,
+        dict,
+        lambda: 1.0,
+        lambda: Retention(verdict_age=400 * 365 * 86_400.0),
+    )
+    for asked, found in (
+        (Asked(), [Fault.HOLE]),
+        (Asked(schedules=frozenset({TWO})), []),
+        (Asked(workers=frozenset({b"w" * 16})), [Fault.HOLE]),
+        (Asked(workers=frozenset({b"v" * 16})), []),
+    ):
+        page = await fleet.auditor.page(asked)
+        assert [one.fault for one in page.account.findings] == found

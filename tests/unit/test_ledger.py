@@ -22,12 +22,14 @@ from bartos.ledger import (
     Undecided,
     View,
     account,
+    account_of_orders,
     idle,
     is_stuck,
     outside,
 )
 from bartos.plan import WorkerFacts
 from bartos.schedules import load_schedules
+from bartos.store.orders import Ordered
 from bartos.store.port import Applied, GapRow, RunRow, RunSlot, SlotRange, WaitingRow
 from libbarto.identity import Kind
 from libbarto.message.v2.record import Lane, Verdict
@@ -647,3 +649,46 @@ def test_a_schedule_that_means_nobody_is_idle() -> None:
         Idle("label", "role=db", None),
         Idle("typo", "wbe1", "web1"),
     ]
+
+
+# -- what the server starts -----------------------------------------------------------------------
+
+
+def ordered(**facts: object) -> Ordered:
+    return replace(Ordered(b"r" * 16, b"s" * 16, "report", bytes(16), 0, 100), **facts)  # type: ignore[arg-type]
+
+
+LOST_LINE = (Verdict.LOST, "its worker never came back")
+
+
+@pytest.mark.parametrize(
+    ("row", "counted", "fault"),
+    [
+        (ordered(), ("waiting", "ordered"), None),
+        (ordered(ran=True), ("running", ""), None),
+        (ordered(ran=True, closed=True, verdict=Verdict.OK), ("ok", ""), None),
+        (ordered(closed=True, undone=[(Verdict.MISSED, "late: x")]), ("missed", "late"), None),
+        (ordered(closed=True), None, Fault.HOLE),
+        (
+            ordered(closed=True, ran=True, verdict=Verdict.OK, undone=[LOST_LINE]),
+            ("lost", "its worker never came back"),
+            Fault.TWICE,
+        ),
+    ],
+)
+def test_what_the_server_was_to_start_is_open_or_has_one_line(
+    row: Ordered, counted: tuple[str, str] | None, fault: Fault | None
+) -> None:
+    found = account_of_orders([row], View(now=1000), kept_after=50)
+    assert list(found.counts) == ([] if counted is None else [counted])
+    assert [one.fault for one in found.findings] == ([] if fault is None else [fault])
+
+
+def test_of_what_retention_has_dropped_no_line_is_missing() -> None:
+    assert account_of_orders([ordered(closed=True)], View(now=1000), 100).findings == []
+
+
+def test_only_what_was_asked_for_is_counted() -> None:
+    rows = [ordered(slot=slot) for slot in (100, 200, 300)]
+    found = account_of_orders(rows, View(now=1000, since=100, until=200), 0)
+    assert found.counts.total() == 1

@@ -49,13 +49,14 @@ def verify(
 ) -> int:
     """Prove that every planned start has one line; returns the exit code, 1 where it is not so."""
     query = _query(given, schedule, worker, since, until)
-    pairs = total = 0
+    pairs = ordered = total = 0
     counts: Counter[tuple[str, str]] = Counter()
     faults: list[Json] = []
     cursor: object = None
     while True:
         page = given.client.get("/api/v1/verify", {**query, "cursor": cursor})
         pairs += page["pairs"]
+        ordered += page.get("ordered", 0)
         total += page["faults_total"]
         faults += page["faults"]
         for one in page["counts"]:
@@ -68,7 +69,7 @@ def verify(
         {"verdict": verdict, "reason": reason, "count": count}
         for (verdict, reason), count in sorted(counts.items(), key=_by_word)
     ]
-    _tell(given, pairs, rows, faults, total)
+    _tell(given, pairs, ordered, rows, faults, total)
     return ERROR if total else 0
 
 
@@ -91,13 +92,14 @@ def _query(
 
 
 def _tell(
-    given: Given, pairs: int, rows: Sequence[Row], faults: Sequence[Json], total: int
+    given: Given, pairs: int, ordered: int, rows: Sequence[Row], faults: Sequence[Json], total: int
 ) -> None:
     planned = sum(int(str(row["count"])) for row in rows)
     if given.form is Format.JSON:
         proof = {
             "proven": not total,
             "pairs": pairs,
+            "ordered": ordered,
             "planned": planned,
             "counts": list(rows),
             "faults": list(faults),
@@ -113,6 +115,8 @@ def _tell(
         given.write(["", *table(_fault_columns(given.screen), faults[:SHOWN], given.screen)])
     places = many(pairs, "schedule on a worker") if pairs == 1 else f"{pairs} schedules on workers"
     starts = many(planned, "planned start")
+    if ordered:
+        starts += f", {ordered} of them given out by the server"
     if not total:
         given.note(f"{places}, {starts}: each has exactly one line")
     else:

@@ -99,10 +99,11 @@ class Fault(BaseModel):
 
 
 class Proof(BaseModel):
-    """What a page of the history proves. `pairs` counts schedules on workers; where `next` is
-    given, there are more."""
+    """What a page of the history proves. `pairs` counts schedules on workers, `ordered` the starts
+    of the server; where `next` is given, there are more."""
 
     pairs: int
+    ordered: int
     counts: list[Count]
     faults: list[Fault]
     faults_total: int = Field(description="all of this page, also those that are not listed")
@@ -392,7 +393,9 @@ async def verify(
     cursor: Annotated[str | None, Query(description="`next` of the answer before")] = None,
 ) -> Proof:
     """Prove that every planned start has exactly one line: for each schedule on each worker, runs
-    and what did not run cover all of its planned starts, once each.
+    and what did not run cover all of its planned starts, once each. What the server was to start
+    itself (`pick = "one"`, follow-ups that leave their worker, orders by hand) is open or has one
+    line as well; eight days after its end it is not looked at any more.
 
     An answer covers as much as can be read in a moment; `next` says where to go on.
     """
@@ -406,6 +409,7 @@ async def verify(
     findings = page.account.findings
     return Proof(
         pairs=page.pairs,
+        ordered=page.ordered,
         counts=[
             Count(verdict=word, reason=reason, count=count)
             for (word, reason), count in sorted(page.account.counts.items())

@@ -26,6 +26,7 @@ from bartos.store.orders import (
     IntentRow,
     OfferRow,
     OpenIntent,
+    Ordered,
     OrderRow,
     ParentEnd,
     PauseRow,
@@ -131,6 +132,52 @@ class Intents:
                 )
             )
         return found
+
+    async def ordered(self, after: bytes, limit: int) -> list[Ordered]:
+        query = (
+            select(
+                intent.c.run_id,
+                intent.c.schedule_uid,
+                intent.c.schedule,
+                intent.c.worker_uid,
+                intent.c.kind,
+                intent.c.slot,
+                intent.c.closed_at,
+                run.c.run_id.label("ran"),
+                run.c.verdict.label("ended"),
+            )
+            .select_from(intent.outerjoin(run, run.c.run_id == intent.c.run_id))
+            .where(intent.c.run_id > after)
+            .order_by(intent.c.run_id)
+            .limit(limit)
+        )
+        undone: dict[bytes, list[tuple[Verdict, str]]] = {}
+        async with self._engines.read() as connection:
+            rows = (await connection.execute(query)).all()
+            for part in _parts([bytes(row.run_id) for row in rows]):
+                told = await connection.execute(
+                    select(slot_range.c.run_id, slot_range.c.verdict, slot_range.c.reason)
+                    .where(slot_range.c.run_id.in_(part))
+                    .order_by(slot_range.c.id)
+                )
+                for one in told:
+                    line = Verdict(one.verdict), one.reason
+                    undone.setdefault(bytes(one.run_id), []).append(line)
+        return [
+            Ordered(
+                run_id=bytes(row.run_id),
+                schedule_uid=bytes(row.schedule_uid),
+                schedule=row.schedule,
+                worker_uid=bytes(row.worker_uid),
+                kind=row.kind,
+                slot=row.slot,
+                closed=row.closed_at is not None,
+                ran=row.ran is not None,
+                verdict=None if row.ended is None else Verdict(row.ended),
+                undone=undone.get(bytes(row.run_id), ()),
+            )
+            for row in rows
+        ]
 
     def watch_ends(self, schedules: Collection[bytes]) -> None:
         self._watched = frozenset(schedules)

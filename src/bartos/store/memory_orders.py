@@ -18,6 +18,7 @@ from bartos.store.orders import (
     IntentRow,
     OfferRow,
     OpenIntent,
+    Ordered,
     OrderRow,
     ParentEnd,
     PauseRow,
@@ -121,6 +122,25 @@ class MemoryOrders:
             by = "" if run is None else run.worker
             found.append(OrderRow(row, offers, run is not None, verdict, reason, by))
         return sorted(found, key=lambda one: (one.intent.worker, one.intent.run_id))
+
+    def ordered(self, after: bytes, limit: int) -> list[Ordered]:
+        undone: dict[bytes, list[tuple[Verdict, str]]] = {}
+        for row in self._history.range_rows():
+            if row.run_id is not None:
+                undone.setdefault(row.run_id, []).append((row.verdict, row.reason))
+        found = []
+        for run_id in sorted(one for one in self._intents if one > after)[:limit]:
+            kept = self._intents[run_id]
+            row_, run = kept.intent, self._history.run_row(run_id)
+            found.append(
+                Ordered(
+                    *(run_id, row_.schedule_uid, row_.schedule, row_.worker_uid, row_.kind),
+                    *(row_.slot, kept.closed is not None, run is not None),
+                    None if run is None else run.verdict,
+                    undone.get(run_id, ()),
+                )
+            )
+        return found
 
     # -- changes ----------------------------------------------------------------------------------
 

@@ -227,6 +227,23 @@ class OrderRow:
     """The name of the worker that claimed it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An intent as the history has it: whether it is `closed`, whether a run came of it (`ran`;
+    `verdict` where that has ended), and each verdict, with its reason, that says it did not run."""
+
+    run_id: bytes
+    schedule_uid: bytes
+    schedule: str
+    worker_uid: bytes
+    kind: int
+    slot: int
+    closed: bool = False
+    ran: bool = False
+    verdict: Verdict | None = None
+    undone: Sequence[tuple[Verdict, str]] = ()
+
+
 class Orders(Protocol):
     """The part of the store's port that the dispatcher and the operator's actions use."""
 
@@ -253,6 +270,10 @@ class Orders(Protocol):
         self, *, request: bytes | None = None, run_id: bytes | None = None
     ) -> list[OrderRow]:
         """The intents of a request, by worker; or the one of a run."""
+
+    async def ordered(self, after: bytes, limit: int) -> list[Ordered]:
+        """The intents whose run's id is behind `after`, in order of that, with what became of
+        them."""
 
     async def forget_orders(self, before: int) -> int:
         """Drop intents that are over since before this instant, and their offers."""
