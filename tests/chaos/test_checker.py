@@ -618,6 +618,30 @@ def test_the_report_shows_what_touched_an_occurrence(good: History, tmp_path: Pa
     assert "ledger   B" in text
 
 
+def test_one_that_ended_right_before_its_clock_was_set_ahead_may_hold_up_the_next(
+    good: History,
+) -> None:
+    line = next(one for one in good.ranges if one.verdict == "skipped")
+    runs = [
+        msgspec.structs.replace(one, ended_at=one.claimed_at + 10_000)
+        if (one.worker, one.slot) == ("luke", at(OVERLAPPED - 1))
+        else one
+        for one in good.runs
+    ]
+    earlier = changed(good, runs=runs, ranges=[line, *(o for o in good.ranges if o is not line)])
+    assert "I2" in {one.invariant for one in broken(earlier).violations}
+    step = Fault(
+        number=9,
+        kind=FaultKind.CLOCK_STEP,
+        targets=["luke"],
+        began=at(OVERLAPPED) - SECOND,
+        ended=at(OVERLAPPED),
+        shift=2 * SECOND,
+    )
+    found = check(changed(earlier, faults=[*earlier.faults, step])).violations
+    assert "I2" not in {one.invariant for one in found}
+
+
 # -- starts that the server gives to one worker ---------------------------------------------------
 
 LENT = floating_id(10)
