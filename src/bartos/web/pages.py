@@ -85,6 +85,10 @@ class Visit:
         """A time in the zone, in full."""
         return words.long_time(at, self.zone, self.zone_name)
 
+    def clock(self, at: datetime) -> str:
+        """The time of day in the zone, to the second."""
+        return f"{words.in_zone(at, self.zone):%H:%M:%S}"
+
     def url(self, path: str) -> str:
         """The address of a page of ours: `/schedules` below the root."""
         return self.root + path
