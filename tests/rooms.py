@@ -90,6 +90,7 @@ ROOMS: dict[str, Room] = {
     "bartos.why_words": Room.CORE,
     "bartos.asking_why": Room.SHELL,
     "bartos.presence": Room.SHELL,
+    "bartos.tail": Room.SHELL,
     "bartos.outlook": Room.CORE,
     "bartos.describing": Room.CORE,
     "bartos.preview": Room.CORE,

@@ -32,7 +32,8 @@ from bartos.store.alerts import (
     Member,
     Sending,
 )
-from bartos.store.port import Batch, ChunkRow, Store, WorkerRow
+from bartos.store.port import Batch, Store, WorkerRow
+from bartos.tail import last_chunks
 from bartos.transcript import lines, pieces
 from bartos.watch import Watch
 from libbarto.backoff import Backoff
@@ -61,8 +62,6 @@ GIVE_UP_S: Final = DAY_S
 WAITING_MAX: Final = 1000
 FORGET_EVERY_S: Final = 3600.0
 FORGET_S: Final = 60 * DAY_S
-TAIL: Final = 64
-"""Chunks of output in which the last lines are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,26 +405,10 @@ class Alerting:
         found = await self._store.runs_like(run_id.hex(), 1)
         if not found:
             return []
-        chunks = await self._last_chunks(run_id, found[0].attempt)
+        chunks = await last_chunks(self._store, run_id, found[0].attempt)
         read = (piece for chunk in chunks for piece in pieces(chunk))
         texts = (line.data.decode(errors="replace") for line in lines(read))
         return lines_at_end(texts, LINES)
-
-    async def _last_chunks(self, run_id: bytes, attempt: int) -> list[ChunkRow]:
-        """The last chunks, however many there are: where they end is found by halving."""
-        first = await self._store.chunks(run_id, attempt, -1, TAIL)
-        if len(first) < TAIL:
-            return first
-        low, high = first[-1].chunk_no - 1, first[-1].chunk_no
-        while await self._store.chunks(run_id, attempt, high, 1):
-            low, high = high, high + 2 * (high - low)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if await self._store.chunks(run_id, attempt, middle, 1):
-                low = middle
-            else:
-                high = middle
-        return await self._store.chunks(run_id, attempt, high - TAIL, TAIL)
 
 
 def _us(seconds: float) -> Instant:

@@ -31,6 +31,7 @@ from bartos.api import (
     search,
     status,
     timeline,
+    why,
     workers,
 )
 from bartos.api.description import install as describe
@@ -92,6 +93,7 @@ def create_app(
         ledger,
         names,
         plan,
+        why,
         alerts,
         health,
         join,
