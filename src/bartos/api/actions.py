@@ -12,9 +12,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from bartos.acting import CONFIRMED, OFFLINE, Done, Meant, Who
+from bartos.api.asked import Flag, Number, Time
 from bartos.api.given import Given, find_run
 from bartos.api.models import instant_of, maybe, moment
 from bartos.api.problems import Problem
@@ -38,13 +39,13 @@ class Asked(BaseModel):
     """What every action may be asked with."""
 
     reason: str = Field(default="", max_length=1000, description="why; the history says so")
-    wait: float = Field(
+    wait: Number = Field(
         default=1.0,
         ge=0,
         le=WAIT_MOST,
         description="seconds to wait until the workers that are connected have confirmed",
     )
-    dry_run: bool = Field(default=False, description="only say who is meant")
+    dry_run: Flag = Field(default=False, description="only say who is meant")
 
 
 class RunAsked(Asked):
@@ -65,7 +66,7 @@ class RunAsked(Asked):
 class RerunAsked(Asked):
     """Make a run once more."""
 
-    failed: bool = Field(
+    failed: Flag = Field(
         default=False,
         description="all that failed of the last planned start of the run's schedule, instead",
     )
@@ -75,8 +76,8 @@ class RerunAsked(Asked):
 class PauseAsked(Asked):
     """Pause: without an end, or for so many seconds, or until a time."""
 
-    seconds: float | None = Field(default=None, gt=0, le=10 * 366 * 86_400)
-    until: AwareDatetime | None = None
+    seconds: Number | None = Field(default=None, gt=0, le=10 * 366 * 86_400)
+    until: Time | None = None
 
 
 # -- what is answered -----------------------------------------------------------------------------
@@ -326,10 +327,10 @@ async def _pause(
     until = None if asked.until is None else instant_of(asked.until)
     if asked.seconds is not None:
         if until is not None:
-            raise Problem(HTTPStatus.BAD_REQUEST, "give `seconds` or `until`, not both")
+            raise Problem(HTTPStatus.CONFLICT, "give `seconds` or `until`, not both")
         until = now + round(asked.seconds * 1e6)
     if until is not None and until <= now:
-        raise Problem(HTTPStatus.BAD_REQUEST, "the pause would be over before it begins")
+        raise Problem(HTTPStatus.CONFLICT, "the pause would be over before it begins")
     done = await given.actions.pause(
         definitions,
         Who(who, asked.reason),

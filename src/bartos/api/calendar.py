@@ -10,8 +10,9 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
+from bartos.api.asked import Time
 from bartos.api.given import Given
 from bartos.api.models import instant_of, moment
 from bartos.api.problems import Problem
@@ -110,7 +111,7 @@ class CalendarPreview(BaseModel):
         )
 
 
-@router.get("/calendar", responses={400: {}})
+@router.get("/calendar", responses={404: {}})
 async def calendar(
     given: Given,
     text: Annotated[
@@ -132,7 +133,7 @@ async def calendar(
     dst_gap: Literal["next", "skip"] = "next",
     dst_repeat: Literal["auto", "once"] = "auto",
     since: Annotated[
-        AwareDatetime | None, Query(description="the first start is after this; now if not given")
+        Time | None, Query(description="the first start is after this; now if not given")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=STARTS_MAX)] = 10,
 ) -> CalendarPreview:
@@ -142,7 +143,7 @@ async def calendar(
     try:
         zone = zones.load(timezone or given.facts().pages.timezone).name
     except CalendarError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, error.message) from error
+        raise Problem(HTTPStatus.NOT_FOUND, error.message) from error
     after = given.clock.now() if since is None else instant_of(since)
     rules = Rules(zone, dst_gap, dst_repeat)
     texts = [one.strip() for one in text]

@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from starlette.responses import StreamingResponse
 
 from bartos.api import models
+from bartos.api.asked import Time
 from bartos.api.given import Given
 from bartos.api.runs import verdicts
 from bartos.store.port import RunFilter, RunRow, Store
@@ -58,8 +58,8 @@ async def download(
     schedule: str | None = None,
     verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
     running: bool | None = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
 ) -> StreamingResponse:
     """All runs that are asked for, newest planned start first, as a file: the fields are those of
     `/runs`. Rows are read while they are sent.

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from bartos.api.actions import User
+from bartos.api.asked import Flag
 from bartos.api.given import Given
 from bartos.api.workers import worker_named
 
@@ -16,7 +17,7 @@ class ResetAsked(BaseModel):
     """Reset a worker."""
 
     reason: str = Field(default="", max_length=1000, description="why; the history says so")
-    dry_run: bool = Field(default=False, description="only say what is known of it")
+    dry_run: Flag = Field(default=False, description="only say what is known of it")
 
 
 class Reset(BaseModel):

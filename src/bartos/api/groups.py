@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
+from bartos.api.asked import Time
 from bartos.api.given import Given
 from bartos.api.models import instant_of, moment
 from bartos.folding import Group, folded
@@ -83,9 +84,9 @@ class RunGroups(BaseModel):
 async def groups(
     given: Given,
     schedule: Annotated[str, Query(max_length=255)],
-    slot: Annotated[AwareDatetime, Query(description="the planned start")],
+    slot: Annotated[Time, Query(description="the planned start")],
     until: Annotated[
-        AwareDatetime | None,
+        Time | None,
         Query(description="planned starts before this too, where each worker has its own"),
     ] = None,
 ) -> RunGroups:

@@ -48,7 +48,7 @@ def read(cursor: str, like: Sequence[type]) -> tuple[Any, ...]:
 
 
 def _none() -> Problem:
-    return Problem(HTTPStatus.BAD_REQUEST, "that cursor is none of ours")
+    return Problem(HTTPStatus.NOT_FOUND, "that cursor is none of ours")
 
 
 def page(

@@ -8,8 +8,9 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
+from bartos.api.asked import Time
 from bartos.api.given import Given
 from bartos.api.models import instant_of, moment
 from bartos.api.problems import Problem
@@ -49,11 +50,11 @@ class PlannedHours(BaseModel):
     estimated: bool = Field(description="some numbers stand for more workers than were counted")
 
 
-@router.get("/planned", responses={400: {}})
+@router.get("/planned", responses={409: {}})
 async def planned_hours(
     given: Given,
-    begin: Annotated[AwareDatetime, Query(alias="from", description="when the first hour begins")],
-    until: Annotated[AwareDatetime, Query(description="the end; at most 31 days later")],
+    begin: Annotated[Time, Query(alias="from", description="when the first hour begins")],
+    until: Annotated[Time, Query(description="the end; at most 31 days later")],
     schedule: Annotated[str | None, Query(description="of this schedule alone")] = None,
     worker: Annotated[str | None, Query(description="on this worker alone")] = None,
 ) -> PlannedHours:
@@ -62,7 +63,7 @@ async def planned_hours(
     first, end = instant_of(begin), instant_of(until)
     hours = -(-(end - first) // HOUR_US)
     if not 0 < hours <= HOURS_MAX:
-        raise Problem(HTTPStatus.BAD_REQUEST, "until is after from, and at most 31 days later")
+        raise Problem(HTTPStatus.CONFLICT, "until is after from, and at most 31 days later")
     definitions = [
         it for it in given.planner.definitions if schedule is None or it.name == schedule
     ]

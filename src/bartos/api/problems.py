@@ -75,7 +75,7 @@ async def _store_away(request: Request, error: Exception) -> Response:
 
 
 async def _user_error(request: Request, error: Exception) -> Response:
-    return response(HTTPStatus.BAD_REQUEST, str(error))
+    return response(HTTPStatus.CONFLICT, str(error))
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

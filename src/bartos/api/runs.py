@@ -10,9 +10,9 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from bartos.api import models
+from bartos.api.asked import Time
 from bartos.api.given import Given, NamedRun
 from bartos.api.problems import Problem
 from bartos.nearest import nearest
@@ -37,8 +37,8 @@ async def runs(
     schedule: str | None = None,
     verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
     running: bool | None = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
 ) -> models.Runs:
@@ -88,8 +88,8 @@ async def ranges(
     worker: str | None = None,
     schedule: str | None = None,
     verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
 ) -> models.Ranges:
     """Planned starts that did not run, newest first, and why: missed, skipped, lost."""
@@ -127,5 +127,5 @@ def read_cursor(text: str) -> tuple[int, bytes]:
     try:
         slot, run_id = _CURSOR.unpack(base64.b64decode(text, altchars=b"-_", validate=True))
     except (binascii.Error, struct.error, ValueError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "that cursor is none of ours") from error
+        raise Problem(HTTPStatus.NOT_FOUND, "that cursor is none of ours") from error
     return slot, run_id

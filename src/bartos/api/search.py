@@ -14,8 +14,9 @@ from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
+from bartos.api.asked import Time
 from bartos.api.given import Given, NamedRun
 from bartos.api.models import instant_of, moment
 from bartos.api.output import CHUNKS
@@ -124,9 +125,9 @@ def read_place(text: str) -> _Place:
         for _, stream, *_ in place.held:
             Stream(stream)
     except (ValueError, msgspec.DecodeError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "that cursor is none of ours") from error
+        raise Problem(HTTPStatus.NOT_FOUND, "that cursor is none of ours") from error
     if len(place.run) != 16 or not -(1 << 63) <= place.slot < 1 << 63:
-        raise Problem(HTTPStatus.BAD_REQUEST, "that cursor is none of ours")
+        raise Problem(HTTPStatus.NOT_FOUND, "that cursor is none of ours")
     return place
 
 
@@ -195,8 +196,8 @@ async def search_output(
     text: Text,
     schedule: str | None = None,
     worker: str | None = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     exact: Exact = False,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -253,7 +254,7 @@ async def search_run(
     if cursor is not None:
         place = read_place(cursor)
         if place.run != run.run_id or place.chunk < 0:
-            raise Problem(HTTPStatus.BAD_REQUEST, "that cursor is of another search")
+            raise Problem(HTTPStatus.NOT_FOUND, "that cursor is of another search")
         mark, number = place.mark, place.attempt
     await search.run(run, number, mark)
     return search.answer

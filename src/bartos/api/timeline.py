@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from bartos.api.asked import Date
 from bartos.api.given import Given
 from bartos.api.models import instant_of, moment
 from bartos.api.problems import Problem
@@ -128,10 +129,10 @@ class Timeline(BaseModel):
     cut: bool
 
 
-@router.get("/timeline", responses={400: {}})
+@router.get("/timeline", responses={404: {}})
 async def timeline(
     given: Given,
-    day: Annotated[date | None, Query(description="today if not given")] = None,
+    day: Annotated[Date | None, Query(description="today if not given")] = None,
     timezone: Annotated[
         str | None, Query(max_length=100, description="the pages' zone if not given")
     ] = None,
@@ -170,7 +171,7 @@ async def timeline(
 
 def _zone(name: str) -> ZoneInfo:
     if not zones.is_zone(name):
-        raise Problem(HTTPStatus.BAD_REQUEST, f'"{name}" is not the name of a time zone')
+        raise Problem(HTTPStatus.NOT_FOUND, f'"{name}" is not the name of a time zone')
     return ZoneInfo(name)
 
 
@@ -181,7 +182,7 @@ def _bounds(day: date, zone: ZoneInfo) -> tuple[int, int]:
         end = datetime.combine(day + timedelta(days=1), time(), zone)
         return instant_of(begin), instant_of(end)
     except (OverflowError, ValueError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "that day is beyond the calendar") from error
+        raise Problem(HTTPStatus.NOT_FOUND, "that day is beyond the calendar") from error
 
 
 async def _runs(
