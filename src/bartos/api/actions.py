@@ -12,7 +12,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bartos.acting import CONFIRMED, OFFLINE, Done, Meant, Who
 from bartos.api.asked import Flag, Number, Time
@@ -76,6 +76,14 @@ class RerunAsked(Asked):
 class PauseAsked(Asked):
     """Pause: without an end, or for so many seconds, or until a time."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["seconds", "until"],
+                "properties": {"seconds": {"type": "number"}, "until": {"type": "string"}},
+            }
+        }
+    )
     seconds: Number | None = Field(default=None, gt=0, le=10 * 366 * 86_400)
     until: Time | None = None
 

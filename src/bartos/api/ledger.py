@@ -15,10 +15,11 @@ from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bartos import audit
 from bartos.api.actions import User
+from bartos.api.asked import Flag, Time
 from bartos.api.given import Given, NamedRun
 from bartos.api.models import instant_of, maybe, moment
 from bartos.api.output import CHUNKS
@@ -142,9 +143,17 @@ class GiveUpAsked(BaseModel):
 
     schedule: str | None = Field(default=None, min_length=1, max_length=255)
     worker: str | None = Field(default=None, min_length=1, max_length=255)
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    dry_run: bool = Field(default=False, description="only say what would be given up")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["schedule"], "properties": {"schedule": {"type": "string"}}},
+                {"required": ["worker"], "properties": {"worker": {"type": "string"}}},
+            ]
+        }
+    )
+    since: Time | None = None
+    until: Time | None = None
+    dry_run: Flag = Field(default=False, description="only say what would be given up")
 
 
 class GaveUp(BaseModel):
@@ -377,7 +386,7 @@ def _read(text: str, form: struct.Struct) -> tuple[Any, ...]:
     try:
         return form.unpack(base64.b64decode(text, altchars=b"-_", validate=True))
     except (binascii.Error, struct.error, ValueError) as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, "that cursor is none of ours") from error
+        raise Problem(HTTPStatus.NOT_FOUND, "that cursor is none of ours") from error
 
 
 # -- the proof ------------------------------------------------------------------------------------
