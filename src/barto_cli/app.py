@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from barto_cli.declared import actions, former, history, hosts, schedules
+from barto_cli.declared import actions, alerts, former, history, hosts, schedules
 from barto_cli.declared.common import Flags, Output, Utc
 from barto_cli.ending import ended_well, program_name
 from libbarto import command_line as cli
@@ -41,7 +41,7 @@ app = cli.Program(
     "someone must act: barto-cli help verdicts.",
     complete={metavar: _live(metavar) for metavar in LIVE},
 )
-for room in (history, actions, schedules, hosts, former):
+for room in (history, actions, schedules, hosts, alerts, former):
     app.take(room.commands)
 
 

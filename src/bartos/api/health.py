@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 
 from bartos.api import models
 from bartos.api.given import Given
+from bartos.services import Services
 from libbarto.errors import StoreUnavailable
 
 PING_SECONDS = 3.0
@@ -24,8 +25,8 @@ async def healthz() -> models.Health:
 
 @router.get("/readyz", responses={503: {"model": models.Readiness}})
 async def readyz(given: Given, response: Response) -> models.Readiness:
-    """Whether the store can be reached, and written, and the configuration has been looked at since the start
-    (503 if not), and which configuration is in force.
+    """Whether the store can be reached, and written, and the configuration has been looked at
+    since the start (503 if not), and which configuration is in force.
 
     A configuration that cannot be used leaves the last good one in force: the server is ready,
     and its log says what is wrong with the new one. Open to all, so it speaks in fixed words, and
@@ -55,4 +56,12 @@ async def readyz(given: Given, response: Response) -> models.Readiness:
         unknown=outlook.count("unknown"),
         stuck=len(outlook.stuck),
         idle=len(outlook.idle),
+        alerts=_alerts(given),
     )
+
+
+def _alerts(given: Services) -> str:
+    if not given.alerting.is_configured:
+        return "off"
+    down = given.alerting.down
+    return f"{', '.join(down)} cannot be delivered" if down else "ok"

@@ -298,6 +298,7 @@ class Readiness(BaseModel):
     unknown: int = Field(description="planned starts of workers that are away")
     stuck: int = Field(description="runs that seem to hang")
     idle: int = Field(description="schedules that match no worker")
+    alerts: str = Field(description="`off`, `ok`, or by which channels none can be delivered")
 
 
 class JoinRequest(BaseModel):
