@@ -211,8 +211,8 @@ async def verdicts(
     worker: str | None = None,
     schedule: str | None = None,
     verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
     cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
 ) -> Starts:
@@ -397,8 +397,8 @@ async def verify(
     given: Given,
     worker: str | None = None,
     schedule: str | None = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     cursor: Annotated[str | None, Query(description="`next` of the answer before")] = None,
 ) -> Proof:
     """Prove that every planned start has exactly one line: for each schedule on each worker, runs
