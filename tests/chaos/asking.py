@@ -44,11 +44,15 @@ class Asking:
         self._database = database
         self._rng = random.Random(f"orders {seed}")
 
-    def ask(self, path: str, body: Mapping[str, object], seconds: float = 5.0) -> Answer:
-        """POST to the API. Raises `Refused`."""
+    def ask(self, path: str, body: Mapping[str, object] | None, seconds: float = 5.0) -> Answer:
+        """POST to the API, or (without a body) GET. Raises `Refused`."""
         connection = UnixConnection(self._socket, seconds)
         try:
-            connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+            if body is None:
+                connection.request("GET", path)
+            else:
+                headers = {"content-type": "application/json"}
+                connection.request("POST", path, json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
@@ -70,6 +74,25 @@ class Asking:
                 if ": 400 " in str(error) or time.monotonic() > deadline:
                     raise
             time.sleep(AGAIN_S)
+
+    # -- what the server says of its history ------------------------------------------------------
+
+    def faults_of_the_history(self) -> list[str]:
+        """What `barto-cli verify` finds wrong, or why it cannot tell."""
+        found: list[str] = []
+        cursor: object = ""
+        while cursor is not None:
+            query = f"?cursor={cursor}" if cursor else ""
+            try:
+                page = self.ask(f"/api/v1/verify{query}", None, PATIENCE_S)
+            except Refused as error:
+                return [*found, f"verify: {error}"]
+            found += [
+                "verify: {fault} of {schedule} on {worker}, {first} to {last}: {text}".format(**one)
+                for one in page["faults"]
+            ]
+            cursor = page["next"]
+        return found
 
     # -- pauses -----------------------------------------------------------------------------------
 

@@ -254,7 +254,9 @@ class Chaos:
         self._over.set()
         for thread in threads:
             thread.join(30)
-        unfinished = self._unfinished() if converged is None else []
+        unfinished = (
+            self._unfinished() if converged is None else self.asking.faults_of_the_history()
+        )
         complaints = [*self.hands.complaints, *self._leave(), *unfinished]
         history = self._collect(
             Frame(
