@@ -104,7 +104,7 @@ async def test_runs_come_in_pages_each_once() -> None:
 
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "!!!!", "A" * 200])
 async def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
-    assert (await problem(Barto(), f"/api/v1/runs?cursor={cursor}"))["status"] == 400
+    assert (await problem(Barto(), f"/api/v1/runs?cursor={cursor}"))["status"] == 404
 
 
 async def test_filters_hold_together() -> None:
@@ -293,6 +293,7 @@ async def test_ready_means_that_the_store_answers() -> None:
         "unknown": 0,
         "stuck": 0,
         "idle": 0,
+        "alerts": "off",
     }
     barto.store.available = False
     answer = await request(served(barto), "/readyz")

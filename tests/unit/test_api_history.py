@@ -138,9 +138,9 @@ async def test_a_day_by_worker_is_one_of_a_zone() -> None:
 
 async def test_a_day_that_there_is_not_is_a_problem() -> None:
     barto = Barto()
-    said = await got(barto, "/api/v1/timeline?timezone=Mars/North", 400)
+    said = await got(barto, "/api/v1/timeline?timezone=Mars/North", 404)
     assert said["detail"] == '"Mars/North" is not the name of a time zone'
-    said = await got(barto, "/api/v1/timeline?day=9999-12-31", 400)
+    said = await got(barto, "/api/v1/timeline?day=9999-12-31", 404)
     assert said["detail"] == "that day is beyond the calendar"
 
 
@@ -203,7 +203,7 @@ async def test_planned_starts_are_counted_by_the_hour() -> None:
     one = await got(barto, f"/api/v1/planned?{span}&schedule=nightly&worker=web2")
     assert one["total"] == 0
     said = await got(
-        barto, "/api/v1/planned?from=2026-11-24T00:00:00Z&until=2027-11-24T00:00:00Z", 400
+        barto, "/api/v1/planned?from=2026-11-24T00:00:00Z&until=2027-11-24T00:00:00Z", 409
     )
     assert said["detail"] == "until is after from, and at most 31 days later"
 
@@ -258,7 +258,7 @@ async def test_what_cannot_be_read_is_told_with_its_place() -> None:
         "end": 8,
     }
     assert told["next"] == []
-    said = await got(barto, "/api/v1/calendar?text=daily&timezone=Mars/North", 400)
+    said = await got(barto, "/api/v1/calendar?text=daily&timezone=Mars/North", 404)
     assert "Mars/North" in said["detail"]
 
 

@@ -138,7 +138,7 @@ async def test_a_word_or_a_cursor_that_is_none_is_told(face: Face) -> None:
     status, said = await face.problem("/api/v1/verdicts?verdict=xxxxxx")
     assert (status, "there are ok, failed" in said) == (400, True)
     for path in ("/api/v1/verdicts", "/api/v1/verify"):
-        assert (await face.problem(f"{path}?cursor=nonsense"))[0] == 400
+        assert (await face.problem(f"{path}?cursor=nonsense"))[0] == 404
 
 
 def test_cursors_read_back() -> None:

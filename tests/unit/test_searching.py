@@ -182,14 +182,14 @@ async def test_a_run_is_searched_by_itself() -> None:
     assert [(one["line"], one["text"]) for one in more["lines"]] == [(3, "hit!")]
     other = await barto.run("web2", "tick", printed=[(OUT, b"x\n")])
     said = await got(
-        barto, f"/api/v1/runs/{other}/output/search?text=x&cursor={quote(first['next'])}", 400
+        barto, f"/api/v1/runs/{other}/output/search?text=x&cursor={quote(first['next'])}", 404
     )
     assert said["detail"] == "that cursor is of another search"
 
 
 @pytest.mark.parametrize("cursor", ["x", "AAAA", "k8QAAA", "%F0%9F%98%80"])
 async def test_a_cursor_that_is_none_of_ours_is_a_problem(cursor: str) -> None:
-    said = await got(Barto(), f"/api/v1/output/search?text=x&cursor={cursor}", 400)
+    said = await got(Barto(), f"/api/v1/output/search?text=x&cursor={cursor}", 404)
     assert said["detail"] == "that cursor is none of ours"
 
 

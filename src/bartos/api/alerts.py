@@ -82,7 +82,7 @@ async def channels(given: Given) -> Channels:
     )
 
 
-@router.post("/test", responses={400: {"description": "no such channel is configured"}})
+@router.post("/test", responses={409: {}})
 async def test(given: Given, asked: TestAsked, who: User) -> Tested:
     """Send a message that says it is a test, and tell what came of it in each channel."""
     tried = await given.alerting.test(who, asked.channel)

@@ -77,7 +77,6 @@ def create_app(
     for module in (
         events,
         status,
-        schedules,
         workers,
         # Before `runs`, whose paths name a run where these have a word.
         groups,
@@ -90,6 +89,7 @@ def create_app(
         planned,
         fleet,
         actions,
+        schedules,  # after those whose paths go on behind a name
         ledger,
         names,
         plan,

@@ -8,7 +8,8 @@ import re
 from datetime import date
 from typing import Annotated, Final
 
-from pydantic import AwareDatetime, BeforeValidator, Strict
+from fastapi import Query
+from pydantic import AwareDatetime, BeforeValidator, Strict, WithJsonSchema
 
 from libbarto.message.v2.record import Verdict
 
@@ -37,5 +38,21 @@ Flag = Annotated[bool, Strict()]
 Number = Annotated[float, Strict()]
 """A number, in a body."""
 
-VERDICTS: Final = [verdict.word for verdict in Verdict]
-NOW_WORDS: Final = ["running", "late", "unknown", "waiting"]
+_WORDS: Final = [verdict.word for verdict in Verdict]
+
+
+def _one_of(words: list[str]) -> WithJsonSchema:
+    # Told, and not checked: who writes one wrong is told which was meant.
+    return WithJsonSchema({"type": "string", "enum": words})
+
+
+Verdicts = Annotated[
+    list[Annotated[str, _one_of(_WORDS)]] | None,
+    Query(description="one or more; any of them"),
+]
+"""Verdicts to filter by."""
+AnyWords = Annotated[
+    list[Annotated[str, _one_of([*_WORDS, "running", "late", "unknown", "waiting"])]] | None,
+    Query(description="one or more; any of them"),
+]
+"""Verdicts, or what a start has instead."""

@@ -147,10 +147,9 @@ _NAMED: Final[Mapping[str, object]] = {
 """What stands for things in examples, by the name of the member or the parameter."""
 
 TEXTS: Final = {
-    "text/event-stream": 'id: 5c1-17\nevent: pauses\ndata: {"schedules": ["backup"]}\n\n',
     "application/octet-stream": "12:00 backup begins\n",
     "text/csv": "schedule,worker,verdict\nbackup,web1,failed\n",
-    "text/plain": "-----BEGIN CERTIFICATE-----\n…",
+    "application/x-pem-file": "-----BEGIN CERTIFICATE-----\n…",
 }
 """What stands for bodies that are no JSON."""
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
 from bartos.api import models
-from bartos.api.asked import Time
+from bartos.api.asked import Time, Verdicts
 from bartos.api.given import Given
 from bartos.api.runs import verdicts
 from bartos.store.port import RunFilter, RunRow, Store
@@ -56,7 +56,7 @@ async def download(
     form: Annotated[Form, Query(alias="format", description="csv or jsonl")] = Form.CSV,
     worker: str | None = None,
     schedule: str | None = None,
-    verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
+    verdict: Verdicts = None,
     running: bool | None = None,
     since: Time | None = None,
     until: Time | None = None,

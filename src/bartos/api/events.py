@@ -34,7 +34,22 @@ EventKind = Literal["run", "range", "worker", "schedules", "pauses", "status", "
 router = APIRouter(prefix="/api/v1", tags=["events"])
 
 STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    200: {
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "description": "an event of the stream",
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string", "description": "give it as Last-Event-ID"},
+                        "event": {"type": "string"},
+                        "data": {"type": "string", "contentMediaType": "application/json"},
+                    },
+                },
+                "example": {"id": "5c1-17", "event": "pauses", "data": '{"schedules": ["backup"]}'},
+            }
+        }
+    }
 }
 
 For = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import APIRouter
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 
 from bartos.api import models
 from bartos.api.given import Given
@@ -14,7 +14,11 @@ from bartos.api.problems import Problem
 router = APIRouter(prefix="/api/v1", tags=["join"])
 
 
-@router.get("/ca", response_class=PlainTextResponse)
+@router.get(
+    "/ca",
+    response_class=Response,
+    responses={200: {"content": {"application/x-pem-file": {}}}, 404: {}},
+)
 async def ca(given: Given) -> PlainTextResponse:
     """The certificate of the server's CA (PEM). Open to all: whoever fetches it over a connection
     that is not verified yet must compare it with the fingerprint in the join code."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bartos import audit
 from bartos.api.actions import User
-from bartos.api.asked import Flag, Time
+from bartos.api.asked import AnyWords, Flag, Time
 from bartos.api.given import Given, NamedRun
 from bartos.api.models import instant_of, maybe, moment
 from bartos.api.output import CHUNKS
@@ -145,6 +145,7 @@ class GiveUpAsked(BaseModel):
     worker: str | None = Field(default=None, min_length=1, max_length=255)
     model_config = ConfigDict(
         json_schema_extra={
+            "examples": [{"schedule": "backup", "dry_run": True}],
             "anyOf": [
                 {"required": ["schedule"], "properties": {"schedule": {"type": "string"}}},
                 {"required": ["worker"], "properties": {"worker": {"type": "string"}}},
@@ -210,7 +211,7 @@ async def verdicts(
     given: Given,
     worker: str | None = None,
     schedule: str | None = None,
-    verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
+    verdict: AnyWords = None,
     since: Time | None = None,
     until: Time | None = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,

@@ -176,9 +176,11 @@ class Range(BaseModel):
 
 
 class Ranges(BaseModel):
-    """Planned starts that did not run, newest first."""
+    """A page of planned starts that did not run, newest first; `next` is the cursor of the next
+    one."""
 
     ranges: list[Range]
+    next: str | None = None
 
 
 class Segment(BaseModel):

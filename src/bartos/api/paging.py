@@ -39,15 +39,16 @@ def read(cursor: str, like: Sequence[type]) -> tuple[Any, ...]:
     try:
         key = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError) as error:
-        raise _none() from error
+        raise none() from error
     if not isinstance(key, list) or [type(part) for part in key] != list(like):
-        raise _none()
+        raise none()
     if any(isinstance(part, int) and not -(1 << 62) < part < 1 << 62 for part in key):
-        raise _none()
+        raise none()
     return tuple(key)
 
 
-def _none() -> Problem:
+def none() -> Problem:
+    """What is said of a cursor that cannot be read."""
     return Problem(HTTPStatus.NOT_FOUND, "that cursor is none of ours")
 
 

@@ -7,20 +7,19 @@ import binascii
 import struct
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
-from bartos.api import models
-from bartos.api.asked import Time
+from bartos.api import models, paging
+from bartos.api.asked import Time, Verdicts
 from bartos.api.given import Given, NamedRun
 from bartos.api.problems import Problem
 from bartos.nearest import nearest
 from bartos.services import Services
-from bartos.store.port import RunFilter, RunRow
+from bartos.store.port import RangeKey, RunFilter, RunRow, SlotRange
 from libbarto.message.v2.record import Verdict
 
-PAGE_MAX = 1000
+PAGE_MAX = paging.PAGE_MAX
 EARLIER_MAX = 20
 """Attempts before the last one of which steps are told."""
 
@@ -35,12 +34,12 @@ async def runs(
     given: Given,
     worker: str | None = None,
     schedule: str | None = None,
-    verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
+    verdict: Verdicts = None,
     running: bool | None = None,
     since: Time | None = None,
     until: Time | None = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
-    cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+    limit: paging.Limit = 100,
+    cursor: paging.Cursor = None,
 ) -> models.Runs:
     """Runs, newest planned start first; all filters that are given must hold."""
     wanted = RunFilter(
@@ -87,10 +86,11 @@ async def ranges(
     given: Given,
     worker: str | None = None,
     schedule: str | None = None,
-    verdict: Annotated[list[str] | None, Query(description="one or more; any of them")] = None,
+    verdict: Verdicts = None,
     since: Time | None = None,
     until: Time | None = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+    limit: paging.Limit = 100,
+    cursor: paging.Cursor = None,
 ) -> models.Ranges:
     """Planned starts that did not run, newest first, and why: missed, skipped, lost."""
     wanted = RunFilter(
@@ -99,10 +99,26 @@ async def ranges(
         verdicts=verdicts(verdict),
         since=None if since is None else models.instant_of(since),
         until=None if until is None else models.instant_of(until),
+        before_range=None if cursor is None else _read_range(cursor),
         limit=limit,
     )
     rows = await given.store.ranges(wanted)
-    return models.Ranges(ranges=[models.Range.of(row) for row in rows])
+    following = _write_range(rows[-1]) if len(rows) == limit else None
+    return models.Ranges(ranges=[models.Range.of(row) for row in rows], next=following)
+
+
+def _write_range(row: SlotRange) -> str:
+    last, worker, schedule, first, run_id = row.key
+    return paging.write((last, worker.hex(), schedule.hex(), first, run_id.hex()))
+
+
+def _read_range(cursor: str) -> RangeKey:
+    last, worker, schedule, first, run_id = paging.read(cursor, (int, str, str, int, str))
+    try:
+        ids = [bytes.fromhex(text) for text in (worker, schedule, run_id)]
+    except ValueError as error:
+        raise paging.none() from error
+    return last, ids[0], ids[1], first, ids[2]
 
 
 def verdicts(words: list[str] | None) -> frozenset[Verdict] | None:
