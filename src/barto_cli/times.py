@@ -25,6 +25,9 @@ LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 LOCALTIME: Final = Path("/etc/localtime")
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_TIME: Final = re.compile(
+    r"(?:(?P<day>today|yesterday)[ T]+)?(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,36 @@ def when(text: str, now: datetime, zone: Zone) -> datetime:
             f'"{text}" is not a time; write 2h (ago), today, yesterday, 2026-11-24, '
             f'"2026-11-24 08:00" or 2026-11-24T08:00:00Z'
         ) from error
+
+
+def moment(text: str, now: datetime, zone: Zone) -> datetime:
+    """A planned start that a reader names: as `when`, or `02:00` (the last one), or
+    `yesterday 02:00`.
+
+    Raises `UserError` that shows how it is written.
+
+    >>> now = datetime(2026, 11, 24, 8, tzinfo=UTC)
+    >>> [moment(text, now, UTC_ZONE).strftime("%d %H:%M") for text in ("02:00", "09:30")]
+    ['24 02:00', '23 09:30']
+    >>> moment("yesterday 2:15", now, UTC_ZONE).strftime("%d %H:%M")
+    '23 02:15'
+    """
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        there = when(text, now, zone)
+        # What counts back from now means no second.
+        return there.replace(second=0, microsecond=0) if there.microsecond else there
+    today = now.astimezone(zone.rules).date()
+    hours, minutes, seconds = (int(found[part] or 0) for part in ("h", "m", "s"))
+    try:
+        clock = time(hours, minutes, seconds)
+    except ValueError as error:
+        raise UserError(f'"{text}" is not a time: hours are 0 to 23, minutes 0 to 59') from error
+    day = today - timedelta(days=found["day"] == "yesterday")
+    there = _in_zone(datetime.combine(day, clock), zone)
+    if found["day"] is None and there > now:
+        there = _in_zone(datetime.combine(day - timedelta(days=1), clock), zone)
+    return there
 
 
 def _midnight(day: date, zone: Zone) -> datetime:

@@ -446,7 +446,11 @@ class _Teller:
             yield f"{before.failures:,} in a row now, since {self.face.at(before.since)}."
         elif before.oks:
             more = " or more" if before.oks >= OKS_MOST else ""
-            yield f"That is new: it was ok {before.oks}{more} times in a row before."
+            yield (
+                "That is new: the run before was ok."
+                if before.oks == 1
+                else f"That is new: the {before.oks}{more} runs before were ok."
+            )
         good = before.last_ok
         if good is None:
             yield "It has never been ok here, as far as the history goes."
@@ -462,9 +466,8 @@ class _Teller:
     def _changes(self) -> Iterator[str]:
         since = self.facts.since
         if since.keys:
-            when = "" if since.at is None else f" ({self.face.at(since.at)})"
-            verb = "was" if len(since.keys) == 1 else "were"
-            yield f"{listed(since.keys)} of the schedule {verb} changed{when}"
+            when = "" if since.at is None else f" ({self.face.about(since.at)})"
+            yield f"the schedule's {listed(since.keys)} changed{when}"
         if since.versions is not None:
             yield f"bartoc went from {safe(since.versions[0])} to {safe(since.versions[1])}"
         if since.rebooted:
@@ -514,7 +517,7 @@ class _Teller:
         if reason:
             yield _sentence(reason)
         if not self.facts.connected and self.facts.last_seen is not None:
-            yield f"{self._the_worker()} was last heard of {self.face.at(self.facts.last_seen)}."
+            yield f"{self._the_worker()} was last heard of {self.face.about(self.facts.last_seen)}."
         yield "If it reports after all, its word takes the place of this."
 
     # -- what did not run -------------------------------------------------------------------------
@@ -600,7 +603,7 @@ class _Teller:
                 else f"and ended at {self.face.near(run.ended_at, slot)}"
             )
             yield (
-                f"The run due {self.face.near(run.slot, slot)} (since "
+                f"The run due {self.face.slot(run.slot, slot)} (since "
                 f"{self.face.near(began, run.slot)}) was still running, {until}; {rule[4:]}."
             )
 
@@ -614,14 +617,14 @@ class _Teller:
             what = "everything" if "*" in _names(event) else "it"
             reason = str(event.facts.get("reason") or "")
             until = event.facts.get("until")
-            end = f", until {self.face.at(until)}" if isinstance(until, int) else ""
+            end = f", until {self.face.near(until, slot)}" if isinstance(until, int) else ""
             why = f": {safe(reason)}" if reason else ""
             yield f"{who} paused {what} at {self.face.near(event.at, slot)}{end}{why}."
         if pause is not None:
             until = (
                 "until it is resumed"
                 if pause.until is None
-                else f"until {self.face.at(pause.until)}"
+                else f"until {self.face.near(pause.until, slot)}"
             )
             yield f"It is paused still, {until}."
         elif self.facts.resumed is not None:
@@ -738,16 +741,16 @@ class _Teller:
         earlier = [one for one in self.facts.spans if one.ends is not None and one.ends < slot]
         if earlier:
             ends = earlier[-1].ends or 0
-            yield f"It was taken away there, or disabled, {self.face.at(ends)}."
+            yield f"It was taken away there, or disabled, {self.face.about(ends)}."
         if later is not None:
-            yield f"It counts{where} since {self.face.at(later.begins)} (version {later.version})."
+            yield f"It counts{where} since {self.face.about(later.begins)} (version {later.version})."
             yield "What is due up to then is none of its planned starts."
         elif not earlier:
             yield f"No set of schedules with it was ever confirmed{where}."
             if not self.facts.connected:
                 yield f"{self._the_worker()} is away."
         if self.facts.removed is not None:
-            yield f"It is not in force any more, since {self.face.at(self.facts.removed)}."
+            yield f"It is not in force any more, since {self.face.about(self.facts.removed)}."
 
     def _no_worker(self) -> Iterator[str]:
         policies = self.facts.policies or Policies()
@@ -771,7 +774,7 @@ class _Teller:
     def _never_due(self) -> Iterator[str]:
         timer, policies = self.facts.timer, self.facts.policies
         if self.facts.removed is not None:
-            yield f"It is not in force any more, since {self.face.at(self.facts.removed)}."
+            yield f"It is not in force any more, since {self.face.about(self.facts.removed)}."
         elif policies is not None and not policies.enabled:
             yield "The schedule is disabled (enabled = false)."
         elif policies is not None and policies.after:
@@ -803,8 +806,8 @@ class _Teller:
         if timer is None or self.facts.policies is None or self.state in {NO_WORKER, PLANNED}:
             return ""
         if timer.next is not None:
-            late = f", as it is {timer.state}" if timer.state in {PAUSED} else ""
-            return f"Next: {self.face.due(timer.next, self.facts.own)}{late}."
+            after = ", after the pause" if timer.state == PAUSED else ""
+            return f"Next: {self.face.at(timer.next)}{after}."
         planned = timer.planned
         match timer.state:
             case "paused":
@@ -814,9 +817,9 @@ class _Teller:
             case "disabled":
                 return "Next: none, as it is disabled."
             case _ if planned is not None and timer.state == OFFLINE:
-                return f"Next: {self.face.due(planned, self.facts.own)}, by the worker's own clock."
+                return f"Next: {self.face.at(planned)}, by the worker's own clock."
             case _ if planned is not None:
-                return f"Next: {self.face.due(planned, self.facts.own)}."
+                return f"Next: {self.face.at(planned)}."
             case _:
                 return (
                     f"Next: {safe(timer.reason)}." if timer.state == NEVER and timer.reason else ""

@@ -54,8 +54,19 @@ class Face:
         year = "" if there.year == self._there(self.now).year else f" {there.year}"
         return f"{day}{year} {_time(there)}"
 
+    def about(self, instant: int) -> str:
+        """As `at`, to the minute: for what is no planned start."""
+        return self.at(instant - instant % (60 * _MICRO))
+
     def near(self, instant: int, other: int) -> str:
-        """As `at`, or the time of day alone where it is the same day as `other`, which was told."""
+        """As `about`, or the time of day alone where it is the same day as `other`, which was
+        told."""
+        there = self._there(instant)
+        same = there.date() == self._there(other).date()
+        return f"{there:%H:%M}" if same else self.about(instant)
+
+    def slot(self, instant: int, other: int) -> str:
+        """A planned start as `at`, or the time of day alone where it is the same day as `other`."""
         there = self._there(instant)
         return _time(there) if there.date() == self._there(other).date() else self.at(instant)
 

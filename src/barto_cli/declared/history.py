@@ -72,6 +72,47 @@ def watch(
 
 
 @commands.command()
+def why(
+    context: cli.Context,
+    subject: Annotated[
+        str, cli.Argument("RUN|SCHEDULE", help="The schedule; or a run's id, or @last.")
+    ],
+    on: Annotated[
+        str | None,
+        cli.Option(
+            "--on",
+            metavar="WORKER",
+            help="There; left out: where it most needs a look, and how many others are the same.",
+        ),
+    ] = None,
+    at: Annotated[
+        str | None,
+        cli.Option(
+            "--at",
+            metavar="TIME",
+            help="The planned start of that time: 02:00 (the last), 'yesterday 02:00', "
+            "'2026-11-24 02:00', RFC 3339; left out: the last one that needs a look, else the "
+            "last.",
+        ),
+    ] = None,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Tell why a planned start failed, was missed or skipped, or did not begin yet: what happened,
+    whether that is new, what changed since it was good last, and what to do now.
+
+    Examples:
+        barto-cli why backup --on web1
+        barto-cli why backup --at 'yesterday 02:00'
+        barto-cli why @last
+    """
+    from barto_cli.commands import why as asking
+
+    with given_by(context, output, utc) as given:
+        asking.why(given, subject, on=on, at=at)
+
+
+@commands.command()
 def runs(
     context: cli.Context,
     worker: Annotated[
