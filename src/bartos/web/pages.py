@@ -43,6 +43,7 @@ TEMPLATES.globals |= {
     "elapsed": words.elapsed,
     "from_now": words.from_now,
     "size": words.size,
+    "lines": words.lines,
     "count": words.count,
     "iso": words.iso,
     "command_line": words.command,
@@ -89,6 +90,12 @@ class Visit:
         """The time of day in the zone, to the second."""
         return f"{words.in_zone(at, self.zone):%H:%M:%S}"
 
+    def there(self, at: datetime, zone: str) -> str:
+        """A time in another zone, with that zone; nothing where it reads the same in ours."""
+        if zone in {"", self.zone_name}:
+            return ""
+        return f"{words.short_time(at, ZoneInfo(zone), self.now)} {zone}"
+
     def url(self, path: str) -> str:
         """The address of a page of ours: `/schedules` below the root."""
         return self.root + path
@@ -112,6 +119,7 @@ class Visit:
                 "short": self.short,
                 "long": self.long,
                 "span": self.span,
+                "there": self.there,
                 "static": self._static,
                 "since": self._since,
                 "version": build_info().version,

@@ -12,7 +12,9 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 from urllib.parse import quote
 
-from libbarto.harmless import safe
+from markupsafe import Markup, escape
+
+from libbarto.harmless import safe, safe_lines
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS: Final = (
@@ -191,6 +193,15 @@ def body(values: Mapping[str, object]) -> str:
     '{"schedule": "backup"}'
     """
     return json.dumps(values)
+
+
+def lines(text: str) -> Markup:
+    """Text of several lines, escaped and without anything that could do something.
+
+    >>> str(lines("a < b\\n\\x1b[0m"))
+    'a &lt; b\\n\\\\x1b[0m'
+    """
+    return escape(safe_lines(text))
 
 
 def shown(value: object) -> object:
