@@ -86,6 +86,7 @@ class Writer:
 
     async def _commit(self, group: list[Submitted]) -> None:
         delay = RETRY_FIRST_S
+        doubtful = False
         while True:
             try:
                 results = await self._store.append([one.batch for one in group])
@@ -96,6 +97,7 @@ class Writer:
                         "the database is away; nothing is acknowledged until it is back",
                         extra={"error": str(error)},
                     )
+                doubtful = True
                 await self._clock.sleep(delay)
                 delay = min(RETRY_CAP_S, delay * 2)
             else:
@@ -105,7 +107,9 @@ class Writer:
             log.info("the database is back")
             self.on_return()
         for submitted, advanced in zip(group, results, strict=True):
-            if advanced:
+            # A try whose answer was lost may have stored it, before another session of its worker
+            # was confirmed: then nobody else would ever tell of it.
+            if advanced or doubtful:
                 self.on_stored(submitted.batch)
                 for tell in self.on_commit:
                     tell(submitted.batch)

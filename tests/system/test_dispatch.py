@@ -510,6 +510,43 @@ async def test_a_follow_up_that_leaves_its_worker_starts_once_for_each_run(barto
     await barto.close()
 
 
+class ForgetfulStore(MemoryStore):
+    """A store that stores, and does not answer for a while, once it is told to."""
+
+    answers = True
+    stored = False
+
+    async def append(self, batches: Sequence[Batch]) -> list[bool]:
+        if not self.answers:
+            if not self.stored:
+                self.stored = True
+                await super().append(batches)
+            raise StoreUnavailable("the answer was lost")
+        return await super().append(batches)
+
+
+async def test_what_was_stored_without_an_answer_is_told_though_its_worker_came_anew(
+    barto: World,
+) -> None:
+    barto.store = store = ForgetfulStore()
+    server = await barto.start_server(REPORT)
+    han = barto.add_worker("han")
+    await barto.clock.advance(seconds=33)
+    (run_id,) = server.dispatching.running(schedule_uid("report"))
+    store.answers = False
+    await barto.clock.advance(seconds=4)
+    assert store.stored, "the end"
+    han.link.cut()
+    han.link.restore()
+    await barto.clock.advance(seconds=20)
+    assert server.hub.find(named("worker han")) is not None, "it is back"
+    store.answers = True
+    await barto.clock.advance(seconds=20)
+    assert {run.run_id: run.verdict for run in await barto.runs()} == {run_id: Verdict.OK}
+    assert server.dispatching.running(schedule_uid("report")) == {}
+    await barto.close()
+
+
 async def test_the_database_is_away_when_a_slot_is_due(barto: World) -> None:
     await barto.start_server(REPORT)
     barto.add_worker("han")
