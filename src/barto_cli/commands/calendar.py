@@ -306,10 +306,10 @@ def _columns(shown: Shown, to: Surroundings) -> list[Column]:
     elif to.utc and where != "UTC":
         columns = [Column("utc", "WHEN (UTC)", utc, least=None)]
     elif where != "UTC" and not (noted and to.screen.width is not None and to.screen.width < 90):
-        columns.append(Column("utc", "UTC", utc, useful=3))
-    columns.append(Column("in", "FROM NOW", lambda row: from_now(row["seconds"]), useful=2))
+        columns.append(Column("utc", "UTC", utc, useful=1, least=None, spare=True))
+    columns.append(Column("in", "FROM NOW", lambda row: from_now(row["seconds"]), least=None))
     if noted:
-        columns.append(Column("note", "NOTE", note, useful=1))
+        columns.append(Column("note", "NOTE", note, useful=2))
     return columns
 
 
