@@ -98,10 +98,11 @@ class Sessions:
         return Session(id_, since, until, body[_HEAD.size :].decode())
 
     def end(self, session: Session, now: Instant) -> None:
-        """Let a session be over, until the server restarts (the browser forgets it for good)."""
-        self._ended = {key: until for key, until in self._ended.items() if until > now}
-        while len(self._ended) >= ENDED_MOST:
-            self._ended.pop(next(iter(self._ended)))
+        """Let a session be over, until the server restarts (the browser forgets it for good). Of
+        too many, the older half is forgotten."""
+        if len(self._ended) >= ENDED_MOST:
+            held = {key: until for key, until in self._ended.items() if until > now}
+            self._ended = dict(list(held.items())[-ENDED_MOST // 2 :])
         self._ended[session.id] = session.until
 
     def _key(self) -> bytes | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
@@ -16,6 +17,7 @@ from bartos.api import models
 from bartos.api import runs as history
 from bartos.api import schedules as api
 from bartos.api.problems import Problem
+from bartos.api.why import ask_why
 from bartos.schedules import Definition
 from bartos.web.pages import Visit, Visiting
 from bartos.web.strip import Strip, strip
@@ -70,8 +72,14 @@ async def row(visit: Visiting, name: Annotated[str, Query(max_length=255)]) -> R
 
 
 @router.get("/schedules/{name:path}")
-async def schedule(visit: Visiting, name: str) -> Response:
-    """All of one schedule."""
+async def schedule(
+    visit: Visiting,
+    name: str,
+    why: str | None = None,
+    worker: Annotated[str, Query(max_length=255)] = "",
+) -> Response:
+    """All of one schedule; with `why`, also why one of its planned starts ran or did not: that
+    at the time in it, or the one that needs a look most."""
     try:
         one = await api.schedule(visit.services, name, strip=BARS)
     except Problem as problem:
@@ -88,8 +96,28 @@ async def schedule(visit: Visiting, name: str) -> Response:
         "more_runs": runs.next is not None,
         "holes": holes.ranges,
         "definition": definition_text(one.definition),
+        **await _why(visit, one.name, why, worker),
     }
     return visit.page("schedule.html", values, active="Schedules")
+
+
+async def _why(visit: Visit, name: str, at: str | None, worker: str) -> dict[str, Any]:
+    """What is told of a planned start; in place of it, why nothing can be."""
+    if at is None:
+        return {"why": None, "why_not": ""}
+    try:
+        slot = datetime.fromisoformat(at) if at else None
+        if slot is not None and slot.tzinfo is None:
+            raise ValueError
+    except ValueError:
+        return {"why": None, "why_not": f'"{at}" is no time; write it as 2026-11-24T02:00:00Z'}
+    try:
+        told = await ask_why(
+            visit.services, schedule=name, worker=worker or None, at=slot, timezone=visit.zone_name
+        )
+    except Problem as problem:
+        return {"why": None, "why_not": problem.detail}
+    return {"why": told, "why_not": ""}
 
 
 def definition_text(definition: Mapping[str, object]) -> str:

@@ -1,7 +1,7 @@
 """What does the strip of a schedule's last planned starts look like? Bars, the oldest first: height
 is duration (log), fill is verdict, and what did not run is a gap with a hollow mark.
 
-What is not ok has a foot below the line, so that colour alone never tells.
+What failed has a foot below the line, so that colour alone never tells.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Bar:
     @property
     def is_well(self) -> bool:
         """It has no foot."""
-        return self.state in {"ok", "running"}
+        return self.css in {"ok", "running", "missed"}
 
     @property
     def path(self) -> str:

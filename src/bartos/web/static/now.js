@@ -46,6 +46,8 @@
   function fillFailing(row, one) {
     row.dataset.pair = pairOf(one);
     link(row, one.run ? `/runs/${one.run}` : `/schedules/${name(one.schedule)}`);
+    if (!one.run) cell(row, "why").href += `?why=&worker=${encodeURIComponent(one.worker)}`;
+    cell(row, "why").href += "#why";
     const code = document.createElement("span");
     code.className = "dim";
     code.textContent = how(one);
