@@ -133,6 +133,8 @@ _NAMED: Final[Mapping[str, object]] = {
     "tag": "db",
     "tags": "db",
     "begin": "ba",
+    "Last-Event-ID": "5c1-17",
+    "barto-user": "ann",
     "secret": "a secret from `barto worker add`",
     "calendar": "*-*-* 02:00",
     "run": "0199a7c4-3f5e-8a52-b1d7-5b2f6f0c9a41",
@@ -244,13 +246,13 @@ def _errors(operation: Json, path: str, *, guarded: bool) -> list[HTTPStatus]:
             HTTPStatus.MISDIRECTED_REQUEST,
             HTTPStatus.SERVICE_UNAVAILABLE,
         ]
-    if "{" in path:
+    if "{" in path or "cursor" in names:
         found.append(HTTPStatus.NOT_FOUND)
-    if "{run}" in path:
+    if "{run}" in path or (guarded and body):
         found.append(HTTPStatus.CONFLICT)
     if body:
         found += [HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE]
-    if names & {"cursor", "verdict"}:
+    if "verdict" in names:
         found.append(HTTPStatus.BAD_REQUEST)
     if names or body:
         found.append(HTTPStatus.UNPROCESSABLE_ENTITY)

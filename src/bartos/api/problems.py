@@ -6,8 +6,10 @@ A handler raises `Problem`, or lets an error of ours pass; here it becomes an an
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -56,7 +58,27 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     answer = response(HTTPStatus(error.status_code), str(error.detail))
     answer.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Starlette names the methods of one handler, and several may share a path.
+        methods = allowed(request.app.openapi(), request.scope["path"])
+        if methods:
+            answer.headers["Allow"] = ", ".join(methods)
     return answer
+
+
+def allowed(document: Mapping[str, Any], path: str) -> list[str]:
+    """The methods that the resource at a path supports, in capitals; none where it is not ours.
+
+    >>> paths = {"/runs/{run}": {"get": {}}, "/runs": {"post": {}, "get": {}}}
+    >>> allowed({"paths": paths}, "/runs"), allowed({"paths": paths}, "/runs/1")
+    (['GET', 'POST'], ['GET'])
+    """
+    for parameter in ("[^/]+", ".+"):  # names of barto 1.x have a slash
+        for template, operations in document["paths"].items():
+            parts = re.split(r"\{[^}]*\}", template)
+            if re.fullmatch(parameter.join(map(re.escape, parts)), path):
+                return sorted(method.upper() for method in operations)
+    return []
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

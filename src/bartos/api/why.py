@@ -8,9 +8,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from bartos import why
+from bartos.api.asked import Time
 from bartos.api.given import Given, find_run
 from bartos.api.models import instant_of, maybe
 from bartos.api.problems import Problem
@@ -83,7 +84,7 @@ class Why(BaseModel):
         )
 
 
-@router.get("/why", responses={400: {}, 404: {}, 409: {}})
+@router.get("/why", responses={404: {}, 409: {}})
 async def ask_why(
     given: Given,
     schedule: Annotated[
@@ -94,7 +95,7 @@ async def ask_why(
         Query(max_length=255, description="left out: the worker that needs a look most"),
     ] = None,
     at: Annotated[
-        AwareDatetime | None,
+        Time | None,
         Query(
             description="the planned start, to the minute or the second; left out: the last one "
             "that someone should look at, else the last"
@@ -111,7 +112,7 @@ async def ask_why(
     """Why a planned start was missed, skipped or failed, whether that is new, what changed since it
     was good last, when it is due again, and what one may do now."""
     if (schedule is None) == (run is None):
-        raise Problem(HTTPStatus.BAD_REQUEST, "give `schedule` or `run`, one of them")
+        raise Problem(HTTPStatus.CONFLICT, "give `schedule` or `run`, one of them")
     asking = Asking(given)
     if run is not None:
         try:
