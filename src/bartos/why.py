@@ -743,7 +743,8 @@ class _Teller:
             ends = earlier[-1].ends or 0
             yield f"It was taken away there, or disabled, {self.face.about(ends)}."
         if later is not None:
-            yield f"It counts{where} since {self.face.about(later.begins)} (version {later.version})."
+            since = self.face.about(later.begins)
+            yield f"It counts{where} since {since} (version {later.version})."
             yield "What is due up to then is none of its planned starts."
         elif not earlier:
             yield f"No set of schedules with it was ever confirmed{where}."
