@@ -6,7 +6,9 @@ The texts stand in snapshots/. Where a change is meant, write them anew with
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +18,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from barto_cli.commands import fleet, history, status, timers, topics
+from barto_cli.asked import Wanted
+from barto_cli.commands import (
+    calendar,
+    fleet,
+    history,
+    printed,
+    proof,
+    status,
+    timers,
+    topics,
+    upkeep,
+)
 from barto_cli.render import Column, Format, Listing, Screen, lines_of, table, width_of
 from barto_cli.times import UTC_ZONE, Zone
 from libbarto.message.v2.record import Verdict
@@ -364,6 +377,115 @@ def test_workers() -> None:
     approved("workers", tabled(columns, WORKERS), WIDTHS)
 
 
+CLIENTS: Final = [
+    {
+        "name": name,
+        "state": "connected" if here else "away",
+        "since": NOW - timedelta(hours=3),
+        "last_seen": NOW,
+        "address": "192.0.2.17",
+        "os": "Debian",
+        "os_version": "12",
+        "kernel": "6.1.0-18-amd64",
+        "version": "2.0.0",
+        "labels": {"role": "web", "rack": "b4"},
+        "alarm": alarm,
+    }
+    for name, here, alarm in (("web1", True, ""), ("nas", False, "its state directory is a copy"))
+]
+
+
+def test_clients() -> None:
+    columns = lambda screen: fleet.client_columns(screen, alarm=True)  # noqa: E731 (one line)
+    approved("clients", tabled(columns, CLIENTS), WIDTHS)
+
+
+# -- the commands of barto 1.x, and the proof -----------------------------------------------------
+
+PRINTED: Final = [
+    {
+        "run": f"019ab4d2-c0e4-8{number:03}-8000-0000000000{number:02}",
+        "slot": NOW - timedelta(hours=number),
+        "worker": worker,
+        "schedule": "backup",
+        "verdict": "failed",
+        "reason": "step 2: exit 77",
+        "exit_code": 77,
+        "signal": None,
+        "steps": "exit 0, exit 77",
+        "stream": stream,
+        "line": line,
+        "started": NOW,
+        "ended": NOW + timedelta(seconds=42),
+    }
+    for number, worker, stream, line in (
+        (1, "web1", "stdout", "step 1 is fine"),
+        (1, "web1", "stderr", "step 2 is not: \x1b[31m"),
+        (2, "some-worker.example.org", None, None),
+    )
+]
+
+
+def test_failed() -> None:
+    rows = [PRINTED[0], PRINTED[2]]
+    approved("failed", tabled(lambda s: printed.failed_columns(s, rows), rows), WIDTHS)
+
+
+def test_cmd() -> None:
+    def told(screen: Screen) -> Iterable[str]:
+        return printed.with_separators(screen, iter(PRINTED), by_worker=True)
+
+    approved("cmd", told, (80, 200))
+
+
+def test_updates() -> None:
+    rows: list[dict[str, object]] = [
+        {
+            "package": package,
+            "channel": "chaotic-aur",
+            "old_version": "1:1.71.118-1",
+            "new_version": "1:1.71.121-1",
+            "net_bytes": 73_400,
+            "download_bytes": 123_000_000,
+        }
+        for package in ("brave-bin", "some-package-of-a-long-name-indeed")
+    ]
+    approved("updates", tabled(lambda _: upkeep.update_columns(rows), rows), WIDTHS)
+
+
+def test_verify() -> None:
+    counts = [
+        {"verdict": "ok", "reason": "", "count": 123_456},
+        {"verdict": "missed", "reason": "the worker was down or asleep", "count": 3},
+    ]
+    faults = [
+        {
+            "fault": "hole",
+            "schedule": "backup",
+            "worker": "web1",
+            "first": at(-3),
+            "last": at(-2),
+            "count": 2,
+            "text": "planned by version 17, and no line is there",
+        }
+    ]
+    approved("verify", tabled(lambda _: proof.count_columns(), counts), (34, 80, 200))
+    approved("verify-faults", tabled(proof.fault_columns, faults), WIDTHS)
+
+
+def test_calendar() -> None:
+    wanted = Wanted(expressions=("Sun 02:30",), tz="Europe/Berlin", since="2027-03-20", limit=3)
+
+    def told(screen: Screen) -> list[str]:
+        out = io.StringIO()
+        assert (
+            calendar.run(wanted, calendar.Surroundings(out, screen, Format.TABLE, utc=False)) == 0
+        )
+        return out.getvalue().splitlines()
+
+    approved("calendar", told, (49, 80, 200))
+
+
 # -- help -----------------------------------------------------------------------------------------
 
 
@@ -401,8 +523,6 @@ def test_colours_are_for_states_and_do_not_move_anything() -> None:
 
 
 def strip(text: str) -> str:
-    import re
-
     return re.sub("\x1b\\[[0-9;]*m", "", text)
 
 

@@ -77,18 +77,19 @@ def clients(given: Given, *, versions: bool) -> None:
         given.emit(Listing(columns, rows, ("name", "version")))
     else:
         alarm = any(row["alarm"] for row in rows)
-        given.emit(Listing(_client_columns(given.screen, alarm=alarm), rows, answer.columns))
+        given.emit(Listing(client_columns(given.screen, alarm=alarm), rows, answer.columns))
     _total(given, rows)
 
 
-def _client_columns(screen: Screen, *, alarm: bool) -> list[Column]:
+def client_columns(screen: Screen, *, alarm: bool) -> list[Column]:
+    """The columns of `clients`."""
     return [
         Column("name", "WORKER", useful=9),
         Column("state", "STATE", colour=by_state("state"), least=None),
         Column("since", f"SINCE ({screen.zone.name})", lambda row: _since(screen, row), least=None),
         Column("address", "ADDRESS", useful=5),
         Column("os", "OS", _os, useful=3),
-        Column("kernel", "KERNEL", useful=1, least=6),
+        Column("kernel", "KERNEL", useful=1, least=6, spare=True),
         Column("version", "BARTO", useful=6, least=6),
         Column("labels", "LABELS", useful=2, least=6),
         *([Column("alarm", "ALARM", useful=8)] if alarm else []),

@@ -10,7 +10,7 @@ from barto_cli import times
 from barto_cli.client import Table
 from barto_cli.commands.history import outcome
 from barto_cli.given import Given
-from barto_cli.render import COLOURS, DIM, Column, Listing, Row, Screen, plain, short_ids
+from barto_cli.render import COLOURS, DIM, Column, Listing, Row, Screen, plain, short_ids, width_of
 from libbarto.message.v2 import cli as wire
 
 
@@ -36,13 +36,14 @@ def failed(given: Given, limit: int) -> None:
     """Runs that did not end ok, newest first: a row each, however much they printed."""
     with given.client.ask(wire.FailedRuns(limit=limit)) as answer:
         rows = list(answer.rows)
-        given.emit(Listing(_failed_columns(given.screen, rows), rows, answer.columns))
+        given.emit(Listing(failed_columns(given.screen, rows), rows, answer.columns))
         given.note(answer.end.note)
     if not rows and given.for_people:
         given.note("nothing failed")
 
 
-def _failed_columns(screen: Screen, rows: Iterable[Row]) -> list[Column]:
+def failed_columns(screen: Screen, rows: Iterable[Row]) -> list[Column]:
+    """The columns of `failed`."""
     ids = short_ids(str(row["run"]) for row in rows)
     return [
         Column("slot", f"WHEN ({screen.zone.name})", lambda row: _time(screen, row), least=None),
@@ -56,12 +57,12 @@ def _failed_columns(screen: Screen, rows: Iterable[Row]) -> list[Column]:
 
 def _emit_runs(given: Given, answer: Table, *, by_worker: bool) -> None:
     if given.for_people:
-        given.write(_with_separators(given.screen, answer.rows, by_worker=by_worker))
+        given.write(with_separators(given.screen, answer.rows, by_worker=by_worker))
     else:
         given.emit(Listing((), answer.rows, answer.columns))
 
 
-def _with_separators(screen: Screen, rows: Iterator[Row], *, by_worker: bool) -> Iterator[str]:
+def with_separators(screen: Screen, rows: Iterator[Row], *, by_worker: bool) -> Iterator[str]:
     """A line about each run, then what it printed; with `by_worker` one about each worker, too."""
     run: object = None
     worker: object = None
@@ -84,14 +85,18 @@ def _with_separators(screen: Screen, rows: Iterator[Row], *, by_worker: bool) ->
 
 
 def _separator(screen: Screen, row: Row) -> str:
-    about = [_time(screen, row), screen.paint(outcome(row), _colour(row))]
-    if "," in str(row["steps"] or ""):
-        about.append(plain(row["steps"]))
+    """The line about a run; its steps only where there is room for them."""
+    words = outcome(row)
+    after = []
     if isinstance(row["started"], datetime) and isinstance(row["ended"], datetime):
-        about.append(times.duration((row["ended"] - row["started"]).total_seconds()))
-    ids = short_ids([str(row["run"])])
-    about.append(ids[str(row["run"])])
-    return "-- " + "  ".join(about)
+        after.append(times.duration((row["ended"] - row["started"]).total_seconds()))
+    after.append(short_ids([str(row["run"])])[str(row["run"])])
+    steps = [plain(row["steps"])] if "," in str(row["steps"] or "") else []
+    whole = "  ".join([_time(screen, row), words, *steps, *after])
+    if screen.width is not None and width_of(whole) + 3 > screen.width:
+        steps = []
+    painted = screen.paint(words, _colour(row))
+    return "-- " + "  ".join([_time(screen, row), painted, *steps, *after])
 
 
 def _colour(row: Row) -> str | None:

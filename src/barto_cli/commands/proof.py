@@ -110,9 +110,9 @@ def _tell(
     if not given.for_people:
         given.emit(Listing((), [*rows, *faults], KEYS))
         return
-    given.write(table(_count_columns(), rows, given.screen))
+    given.write(table(count_columns(), rows, given.screen))
     if faults:
-        given.write(["", *table(_fault_columns(given.screen), faults[:SHOWN], given.screen)])
+        given.write(["", *table(fault_columns(given.screen), faults[:SHOWN], given.screen)])
     places = many(pairs, "schedule on a worker") if pairs == 1 else f"{pairs} schedules on workers"
     starts = many(planned, "planned start")
     if ordered:
@@ -124,7 +124,8 @@ def _tell(
         given.note(f"{places}, {starts}: {many(total, 'fault')}{left}")
 
 
-def _count_columns() -> list[Column]:
+def count_columns() -> list[Column]:
+    """The columns of the counts of `verify`."""
     return [
         Column("count", "COUNT", right=True, least=None),
         Column("verdict", "VERDICT", _word, least=None, colour=_colour),
@@ -140,7 +141,8 @@ def _colour(row: Row) -> str | None:
     return COLOURS.get(str(row["verdict"]))
 
 
-def _fault_columns(screen: Screen) -> list[Column]:
+def fault_columns(screen: Screen) -> list[Column]:
+    """The columns of what `verify` found to be wrong."""
     return [
         Column("fault", "FAULT", least=None),
         Column("schedule", "SCHEDULE", useful=6, least=12),

@@ -82,20 +82,29 @@ def updates(given: Given, name: str, kind: str) -> None:
     with given.client.ask(wire.Updates(name=name, kind=KINDS[kind])) as answer:
         rows = list(answer.rows)
         note = answer.end.note
-    given.emit(Listing(_update_columns(rows), rows, answer.columns))
+    given.emit(Listing(update_columns(rows), rows, answer.columns))
     given.note(note)
     if given.for_people:
         given.note(_sum(given.screen, rows))
 
 
-def _update_columns(rows: list[dict[str, object]]) -> list[Column]:
+def update_columns(rows: list[dict[str, object]]) -> list[Column]:
+    """The columns of `updates`."""
     columns = [
         Column("package", "PACKAGE", useful=9),
         Column("channel", "CHANNEL", useful=3),
         Column("old_version", "OLD", useful=4),
         Column("new_version", "NEW", useful=5),
-        Column("net_bytes", "SIZE CHANGE", lambda row: _size(row["net_bytes"]), right=True),
-        Column("download_bytes", "DOWNLOAD", lambda row: _size(row["download_bytes"]), right=True),
+        Column(
+            "net_bytes", "SIZE CHANGE", lambda row: _size(row["net_bytes"]), right=True, least=None
+        ),
+        Column(
+            "download_bytes",
+            "DOWNLOAD",
+            lambda row: _size(row["download_bytes"]),
+            right=True,
+            least=None,
+        ),
     ]
     # A check that does not tell sizes or channels has no columns for them.
     return [
