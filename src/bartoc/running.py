@@ -28,6 +28,8 @@ from bartoc.starting import RUN_SPEC, shortened
 from libbarto.message.v2.record import Ended, Started, Status, StreamTotals, Verdict
 
 REPLACED: Final = "a newer start replaced it"
+OUT_OF_MEMORY: Final = "out of memory"
+"""How a step's reason begins whose process the kernel killed for that."""
 
 # -- taking up ------------------------------------------------------------------------------------
 
@@ -175,10 +177,11 @@ def step_ended(event: StepEnded, draft: Draft) -> None:
 def _fault(steps: int, number: int, event: StepEnded) -> str:
     """Why a step did not end well, for people."""
     where = f"step {number}: " if steps > 1 else ""
+    memory = f" ({event.reason})" if (event.reason or "").startswith(OUT_OF_MEMORY) else ""
     if event.exit_code is not None:
-        return f"{where}exit {event.exit_code}"
+        return f"{where}exit {event.exit_code}{memory}"
     if event.signal is not None:
-        return f"{where}killed by signal {event.signal}"
+        return f"{where}killed by signal {event.signal}{memory}"
     return f"{where}{event.reason or 'could not start'}"
 
 

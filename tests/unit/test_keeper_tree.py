@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from bartoc.keeper import tree
 
@@ -52,3 +53,17 @@ def test_our_cgroup_is_found_wherever_it_is_mounted() -> None:
     assert tree.own_cgroup("/docker/1/a", inside) == "/sys/fs/cgroup/a"
     assert tree.own_cgroup("/docker/12", inside) is None
     assert tree.own_cgroup("/", [cgroup1]) is None
+
+
+def test_what_was_killed_for_memory_is_counted_where_the_kernel_counts_it(tmp_path: Path) -> None:
+    own = tmp_path / "barto.1.run"
+    own.mkdir()
+    attempt = tree.Tree(tree.Snapshot, cgroup=str(own))
+    assert attempt.memory_kills() == 0
+    (tmp_path / "memory.events").write_bytes(b"low 0\noom 3\noom_kill 2\noom_group_kill 0\n")
+    assert attempt.memory_kills() == 2
+    (own / "memory.events").write_bytes(b"oom_kill 1\n")
+    assert attempt.memory_kills() == 1
+    (own / "memory.events").write_bytes(b"low 0\n")
+    assert attempt.memory_kills() == 0
+    assert tree.Tree(tree.Snapshot).memory_kills() == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bartoc import clockwork, deciding, orders, overlap, waiting
+from bartoc import clockwork, deciding, overlap, running, waiting
 from bartos import why
 from bartos.exits import code_in_words, ended_in_words, signal_name
 from bartos.outlook import Drain, Timer
@@ -23,7 +23,7 @@ from bartos.why import (
     Span,
     explain,
 )
-from bartos.why_words import Face
+from bartos.why_words import Face, lasted, listed
 from libbarto.identity import Kind, uuid_text
 from libbarto.message.v2.record import Verdict
 from libbarto.realtime import zones
@@ -741,6 +741,17 @@ def test_a_name_with_a_blank_is_quoted() -> None:
     assert commands(row, schedule="web1/my backup") == ["barto run 'web1/my backup' --on web1"]
 
 
+def test_spans_of_time_are_short() -> None:
+    spans = (-3, 12_345, SECOND * 3 // 2, 42 * SECOND, HOUR, 6 * HOUR + 31 * MINUTE, 25 * HOUR)
+    assert [lasted(span) for span in spans] == [
+        *("0ms", "12ms", "1.5s", "42s", "1h", "6h31m", "1d1h"),
+    ]
+
+
+def test_a_long_list_is_cut() -> None:
+    assert listed(["a", "b", "c", "d", "e", "f"]) == "a, b, c, d and 2 more"
+
+
 # -- codes ----------------------------------------------------------------------------------------
 
 
@@ -770,4 +781,4 @@ def test_the_reasons_of_workers_are_those_that_are_known_here() -> None:
     given_up = {reason for _, reason in waiting._GIVEN_UP.values()}
     assert why.NOT_CAUGHT_UP in given_up
     assert overlap.FULL in given_up
-    assert orders.STOPPING  # is told as it stands
+    assert running.OUT_OF_MEMORY == why.OUT_OF_MEMORY

@@ -532,6 +532,9 @@ def test_each_end_has_its_verdict() -> None:
     assert verdict_of(step_ended(0), over()) == (Verdict.OK, "")
     assert verdict_of(step_ended(77), over()) == (Verdict.FAILED, "exit 77")
     assert verdict_of(step_ended(None, 9), over()) == (Verdict.FAILED, "killed by signal 9")
+    memory = "out of memory: the kernel killed 1 process"
+    killed = verdict_of(step_ended(None, 9, memory), over())
+    assert killed == (Verdict.FAILED, f"killed by signal 9 ({memory})")
     assert verdict_of(step_ended(None, None, "could not start: no"), over()) == (
         Verdict.FAILED,
         "could not start: no",

@@ -27,6 +27,9 @@ from bartoc.keeper.tree import Tree, process
 ORPHAN_PATIENCE = 2.0
 """Seconds that a pipe may be held after the main process's end."""
 
+_KILLED_CODE = 128 + signal.SIGKILL
+"""How a shell ends whose command was killed."""
+
 _KILL_AGAIN = 0.25
 _KILLS_BEFORE_LETTING_GO = 12
 """What twenty seconds of KILL did not end (disk sleep) must not hold up the attempt's end, where
@@ -114,6 +117,7 @@ class Attempt:
         self._step = -1
         self._pid = 0
         self._started_at = 0
+        self._memory_kills = 0
         self._ended: tuple[int, int | None, int | None, str | None] | None = None
         self._outcome = -1
         self._pipes: dict[int, int] = {}
@@ -187,6 +191,11 @@ class Attempt:
         if failure:
             code, number = None, None
             why = f"could not start: {failure.decode('utf-8', 'replace')}"
+        elif why is None and (number == signal.SIGKILL or code == _KILLED_CODE):
+            killed = self.tree.memory_kills() - self._memory_kills
+            if killed > 0:
+                plural = "" if killed == 1 else "es"
+                why = f"out of memory: the kernel killed {killed} process{plural}"
         self._pid = 0
         self._ended = (_now(), code, number, why)
         for fd in list(self._pipes):
@@ -230,6 +239,7 @@ class Attempt:
     def _launch(self, step: int) -> Launched:
         order = self._order
         env: dict[str, str] = order["env"]
+        self._memory_kills = self.tree.memory_kills()
         command = Command(
             argv=self._steps[step],
             env=env,

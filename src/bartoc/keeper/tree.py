@@ -216,6 +216,19 @@ class Tree:
                 send(found, signal.SIGCONT)
         return {found.pid for found in reached}
 
+    def memory_kills(self) -> int:
+        """How many processes the kernel has killed so far as memory ran out: of its own cgroup, or,
+        where memory is not counted for that, of the one above, which all attempts share."""
+        if self.cgroup is None:
+            return 0
+        for directory in (self.cgroup, os.path.dirname(self.cgroup)):
+            with (
+                contextlib.suppress(OSError),
+                open(f"{directory}/memory.events", "rb", buffering=0) as file,
+            ):
+                return parse_memory_events(file.readall())
+        return 0
+
     def remove_cgroup(self) -> bool:
         """Remove the cgroup; False where something is alive in it still."""
         if self.cgroup is None:
@@ -264,6 +277,19 @@ class Tree:
         if self.cgroup is not None:
             with contextlib.suppress(OSError), open(f"{self.cgroup}/cgroup.kill", "wb") as file:
                 file.write(b"1")
+
+
+def parse_memory_events(text: bytes) -> int:
+    """The processes that were killed for memory, of a cgroup's memory.events (cgroup v2).
+
+    >>> parse_memory_events(b"low 0\\nmax 7\\noom 2\\noom_kill 1\\n")
+    1
+    """
+    for line in text.splitlines():
+        name, _, count = line.partition(b" ")
+        if name == b"oom_kill" and count.isdigit():
+            return int(count)
+    return 0
 
 
 def marks(env: dict[str, str]) -> tuple[bytes, ...]:
