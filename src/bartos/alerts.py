@@ -198,8 +198,11 @@ def words(one: Outcome) -> str:
         return f"{said}: may or may not have started"
     if one.count > 1:
         said = f"{said} {one.count} planned starts"
+    detail = ""
     if one.signal is not None:
-        said = f"{said}, signal {one.signal}"
+        detail = f"signal {one.signal}"
     elif one.exit_code:
-        said = f"{said}, exit {one.exit_code}"
-    return f"{said}: {one.reason}" if one.reason else said
+        detail = f"exit {one.exit_code}"
+    if detail:
+        said = f"{said}, {detail}"
+    return f"{said}: {one.reason}" if one.reason not in {"", detail} else said

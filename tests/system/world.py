@@ -17,6 +17,7 @@ from bartoc.connection import Connection, Identity
 from bartoc.journal_memory import MemoryJournal
 from bartoc.runner import ScriptedRunner
 from bartoc.worker import Host
+from bartos.channels import Channel
 from bartos.dispatching import Witness
 from bartos.plan import schedule_rows
 from bartos.planning import Planner
@@ -104,6 +105,7 @@ class World:
         self.workers: dict[str, WorkerHost] = {}
         self.retention = Retention()
         self.witness: Witness | None = None
+        self.channels: dict[str, Channel] = {}
         self._random = random.Random(7)
 
     async def start_server(self, toml: str | None = None) -> Server:
@@ -120,6 +122,8 @@ class World:
             random_bytes=self._random.randbytes,
             version="2.0.0",
             witness=self.witness,
+            channels=lambda: self.channels,
+            url="https://barto.example",
         )
         server.start()
         self.server = server

@@ -224,6 +224,7 @@ def test_no_two_alerts_have_the_same_id() -> None:
     ("one", "text"),
     [
         (outcome(1, exit_code=1), "failed, exit 1"),
+        (outcome(1, exit_code=1, reason="exit 1"), "failed, exit 1"),
         (outcome(1, exit_code=0, reason="no shell"), "failed: no shell"),
         (outcome(1, signal=9), "failed, signal 9"),
         (outcome(1, Verdict.TIMED_OUT, signal=15), "timed out, signal 15"),
