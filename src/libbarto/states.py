@@ -34,7 +34,7 @@ class Look:
 
 
 OK: Final = Look("ok", "●", "#0072B2", "#56B4E9", "34")
-RUNNING: Final = Look("running", "◐", "#00805D", "#4DD0A7", "36")
+RUNNING: Final = Look("running", "◐", "#007A59", "#4DD0A7", "36")
 FAILED: Final = Look("failed", "■", "#B3261E", "#FF8A80", "31")
 STUCK: Final = Look("stuck", "▲", "#9A5B00", "#FFB74D", "33")
 INTERRUPTED: Final = Look("interrupted", "◆", "#7B3FA0", "#CE93D8", "35")

@@ -34,7 +34,10 @@
     barto.fill(cell(row, "schedule"), run.schedule);
     barto.fill(cell(row, "worker"), run.worker);
     barto.setTime(cell(row, "elapsed").querySelector("time"), run.started || run.claimed, "elapsed");
-    barto.fill(cell(row, "note"), run.stuck ? barto.mark("stuck", run.stuck) : "");
+    const said = document.createElement("span");
+    said.className = "dim";
+    said.textContent = barto.harmless(run.stuck || "");
+    cell(row, "note").replaceChildren(...(run.stuck ? [barto.mark("stuck"), " ", said] : []));
     const cancel = row.querySelector("button");
     cancel.dataset.post = `${barto.root}/api/v1/runs/${run.id}/cancel`;
     cancel.dataset.confirm = `Cancel ${barto.harmless(run.schedule)} on ${barto.harmless(run.worker)}?`;
@@ -44,7 +47,9 @@
     return one.exit_code ? ` exit ${one.exit_code}` : "";
   }
   function fillFailing(row, one) {
+    const same = row.dataset.failed === (one.run || undefined) && cell(row, "note").querySelector(".said-line");
     row.dataset.pair = pairOf(one);
+    if (one.run) row.dataset.failed = one.run; else delete row.dataset.failed;
     link(row, one.run ? `/runs/${one.run}` : `/schedules/${name(one.schedule)}`);
     if (!one.run) cell(row, "why").href += `?why=&worker=${encodeURIComponent(one.worker)}`;
     cell(row, "why").href += "#why";
@@ -55,9 +60,12 @@
     barto.fill(cell(row, "schedule"), one.schedule);
     barto.fill(cell(row, "worker"), one.worker);
     cell(row, "slot").replaceChildren(barto.time(one.slot));
-    const said = document.createElement("span");
-    said.className = "dim";
-    said.textContent = barto.harmless(one.reason || "");
+    let said = same;
+    if (!said) {
+      said = document.createElement("span");
+      said.className = "dim";
+      said.textContent = barto.harmless(one.reason || "");
+    }
     const note = [said];
     if (one.times > 1) {
       const times = document.createElement("span");
@@ -84,6 +92,24 @@
     barto.setTime(cell(row, "distance").querySelector("time"), one.first, "distance");
   }
 
+  // What each that failed said last: asked for once, for the rows that are seen first.
+  const asking = new Set();
+  async function quote() {
+    for (const row of [...body("failing").children].slice(0, 10)) {
+      const run = row.dataset.failed;
+      if (!run || asking.has(run)) continue;
+      asking.add(run);
+      try {
+        const told = await barto.ask(`${barto.root}/api/v1/why?run=${run}`);
+        const last = told.lines[told.lines.length - 1], place = cell(row, "note").lastElementChild;
+        if (!last || row.dataset.failed !== run || !place) continue;
+        place.className = "said-line";
+        place.title = place.textContent;
+        place.textContent = barto.harmless(last);
+      } catch { /* the reason stays */ }
+    }
+  }
+
   /* -- one run ------------------------------------------------------------------------------ */
   function onRun(run) {
     const running = body("running"), there = find(running, "run", run.id);
@@ -107,6 +133,7 @@
     } else if (known && run.verdict === "ok") known.remove();
     tell("failing");
     later();
+    quote();
   }
 
   /* -- all of it ---------------------------------------------------------------------------- */
@@ -156,6 +183,7 @@
       update("next", "next", status.next, (one) => one.schedule, fillNext);
     } catch { /* the line above says that the server is away */ }
     timer = 0;
+    quote();
     soon();
   }
   // When the first planned start has passed, something else is next.
@@ -171,5 +199,6 @@
   live.on("run", onRun);
   for (const kind of ["range", "worker", "schedules", "pauses", "status", "reset"]) live.on(kind, later);
   document.addEventListener("acted", later);
+  quote();
   soon();
 })();
