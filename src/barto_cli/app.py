@@ -107,7 +107,16 @@ def _topics(_: cli.Context, begun: str) -> list[tuple[str, str]]:
     return [*((topic, "a topic") for topic in TOPICS), *commands]
 
 
+def _verdicts(_: cli.Context, begun: str) -> list[tuple[str, str]]:
+    from barto_cli.commands.topics import ENDED, NOT_YET
+    from libbarto.states import STATES
+
+    # No command takes `stuck`, which is a kind of running.
+    return [(name, STATES[name].means) for name in (*ENDED, *NOT_YET) if name != "stuck"]
+
+
 app.complete["TOPIC|COMMAND"] = _topics
+app.complete["VERDICT"] = _verdicts
 
 
 @app.command("help")

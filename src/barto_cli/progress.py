@@ -28,9 +28,9 @@ def line(
     """The line as it is drawn `seconds` after the command began, in less than `width` columns.
 
     >>> line("reading", 3.2, None, None, 80, rich=False)
-    '\\\\ reading  3s'
+    '| reading  3s'
     >>> line("reading", 3.2, 3, 12, 80, rich=False)
-    '\\\\ reading  [######                  ] 3 of 12  3s'
+    '| reading  [######                  ] 3 of 12  3s'
     """
     signs, full, empty = (SPINNER, "█", "░") if rich else (PLAIN, "#", " ")
     text = f"{signs[int(seconds / EVERY_S) % len(signs)]} {words}"

@@ -291,12 +291,30 @@ class Group(_WithExamples, click.Group):
             if shown:
                 with formatter.section(kind):
                     formatter.write_dl(
-                        [(str(it.name), it.get_short_help_str(width)) for it in shown]
+                        [(str(it.name), brief(it.help or "", width)) for it in shown]
                     )
 
     def list_commands(self, ctx: Context) -> list[str]:
         """The names of the commands, as declared."""
         return list(self.commands)
+
+
+def brief(text: str, width: int) -> str:
+    """The first sentence of a help, or as much of it as says something and has room.
+
+    >>> brief("Show the history: what ran when, and what did not. More.", 80)
+    'Show the history: what ran when, and what did not.'
+    >>> brief("Show the history: what ran when, and what did not. More.", 40)
+    'Show the history.'
+    """
+    sentence = " ".join(text.partition("\n\n")[0].split()).partition(". ")[0].rstrip(".")
+    if len(sentence) + 1 <= width:
+        return f"{sentence}."
+    for marks in ((": ", "; "), (", ",)):
+        end = max(sentence.rfind(mark, 0, width) for mark in marks)
+        if end > 0:
+            return f"{sentence[:end]}."
+    return f"{sentence[: width - 1]}…"
 
 
 def _write_parameters(command: click.Command, ctx: Context, formatter: click.HelpFormatter) -> None:

@@ -88,6 +88,15 @@ def test_names_come_from_the_server(config: Path) -> None:
     assert completed(config, "show", "zz") == []
 
 
+def test_what_newer_commands_take_is_offered_too(config: Path) -> None:
+    assert completed(config, "timers", "ba") == ["backup", "balance"]
+    assert completed(config, "logs", "ba") == ["backup", "balance"]
+    assert completed(config, "logs", "x", "--worker", "w") == ["web1", "web2"]
+    assert completed(config, "watch", "sy") == ["sync"]
+    assert completed(config, "runs", "--verdict", "mi") == ["missed"]
+    assert completed(config, "help", "ver") == ["verdicts", "verify"]
+
+
 def test_names_have_a_few_words_beside_them(config: Path) -> None:
     asked = [completion.ask(kind, "", config, {}) for kind in ("schedules", "workers")]
     assert asked == [

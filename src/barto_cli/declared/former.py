@@ -27,7 +27,7 @@ def info(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Say version, commit, Python, store and files of the server and of this client.
+    """Say what is installed: version, commit, Python, store and files of both sides.
 
     Example: barto-cli info
     """

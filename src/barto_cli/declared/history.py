@@ -12,7 +12,7 @@ commands = cli.Program("history", help="See what is, what comes, and what was")
 
 @commands.command()
 def status(context: cli.Context, output: Output = None, utc: Utc = False) -> None:
-    """Show on one screen what is not well, what runs, and what comes next.
+    """Show on one screen what is wrong, what runs and what comes next.
 
     Example: barto-cli status
     """
@@ -285,7 +285,7 @@ def verify(
     output: Output = None,
     utc: Utc = False,
 ) -> None:
-    """Prove that every planned start has exactly one line in the history, and count the verdicts.
+    """Prove that each planned start has exactly one line: count the verdicts of the history.
     Ends with 1 where one is missing, or is there twice.
 
     Example: barto-cli verify backup --since 7d
