@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from bartos.web import login, now, schedules, static_files
+from bartos.web import calendar, history, login, now, run, schedules, static_files, workers
 
-PAGES = (login, static_files, now, schedules)
+PAGES = (login, static_files, now, schedules, run, history, workers, calendar)
 """The modules with a `router` of pages."""
 
 
