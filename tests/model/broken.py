@@ -22,6 +22,8 @@ INVARIANTS: Final = {
     "stays": "a verdict that is final does not change",
     "output": "what a command printed is in the store, once, in order",
     "converged": "within a minute of the last fault the store has what the workers have",
+    "told": "the dispatcher knows of every verdict that a worker gave",
+    "ordered": "what the server was to start is open or has one line",
     "replaced": "a start that replaces the others of its schedule leaves none of them running",
     "one": "a start for one worker begins on at most one",
 }

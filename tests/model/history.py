@@ -128,11 +128,15 @@ class ModelStore(MemoryStore):
     def copy_state(self) -> dict[str, Any]:
         """A backup."""
         kept = {name: value for name, value in vars(self).items() if name in _STATE}
-        return copy.deepcopy(kept)
+        return self._copied(kept)
 
     def restore(self, backup: dict[str, Any]) -> None:
         """Put a backup back: what was committed since is gone."""
-        vars(self).update(copy.deepcopy(backup))
+        vars(self).update(self._copied(backup))
+
+    def _copied(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A copy of what is held, in which the store itself is still the store."""
+        return copy.deepcopy(state, {id(self): self})
 
     def forget(self) -> None:
         """Drop the history that was compared, as retention does."""

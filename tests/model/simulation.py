@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bartos.dispatch_events import RunAsked, Wanted
+from bartos.ledger import View, account_of_orders
 from bartos.store.orders import PauseRow
 from libbarto.errors import StoreUnavailable
 from libbarto.message.v2.record import Verdict
@@ -29,6 +30,7 @@ from tests.system.world import SERVER, WorkerHost, World, named
 HEAL_S: Final = 150.0
 """A clock that was put back is believed after two minutes; the rest is for what comes then."""
 CONVERGE_S: Final = 60
+FAR: Final = 1_000_000
 
 
 @dataclass
@@ -261,7 +263,8 @@ class Simulation:
         await self.pass_time(HEAL_S)
         if await self._converged():
             self._compare()
-            self._begin_anew()
+            await self._compare_orders()
+            await self._begin_anew()
 
     async def _converged(self) -> bool:
         """Wait, between two seconds each time, until all that was spooled is acknowledged."""
@@ -311,6 +314,22 @@ class Simulation:
             left = host.keeper.alive() & host.disk.replaced()
             self.findings.check(not left, "replaced", f"{len(left)} attempts go on, on {host.name}")
 
+    async def _compare_orders(self) -> None:
+        """What the server was to start, and what the dispatcher believes of it."""
+        rows = {row.run_id: row for row in self.store.rows()}
+        assert self.world.server is not None
+        dispatching = self.world.server.dispatching
+        for schedule in await self.store.schedules():
+            for run_id in dispatching.running(schedule.uid):
+                row = rows.get(run_id)
+                self.findings.check(
+                    row is None or row.verdict is None, "told", f"it takes {row} for alive"
+                )
+        ordered = await self.store.ordered(bytes(16), FAR)
+        found = account_of_orders(ordered, View(now=self.world.clock.now()), 0)
+        for one in found.findings:
+            self.findings.found("ordered", str(one))
+
     def _true(self, start: Start, verdict: Verdict | None, reason: str) -> None:
         """Does a verdict say what happened?"""
         if start.ended and start.stopped:
@@ -341,8 +360,9 @@ class Simulation:
                 f" {ranges}",
             )
 
-    def _begin_anew(self) -> None:
+    async def _begin_anew(self) -> None:
         """Let go of what was compared."""
+        await self.store.forget_orders(self.world.clock.now() + 1)
         self._ranges += sum(map(_in_ranges, self.hosts))
         for host in self.hosts:
             host.disk.decisions.clear()
