@@ -71,7 +71,8 @@ class Asking:
             try:
                 return self.ask(path, body)
             except Refused as error:
-                if ": 400 " in str(error) or time.monotonic() > deadline:
+                no = any(f": {status} " in str(error) for status in (400, 404, 409))
+                if no or time.monotonic() > deadline:
                     raise
             time.sleep(AGAIN_S)
 
