@@ -44,7 +44,7 @@ class Options:
     who we are; `stop_timeout` seconds; `spool_max` bytes bound the output that waits for the
     server, `keep` seconds and `keep_bytes` what is kept after it was acknowledged; `catch_up`
     seconds stand for that of every schedule, and `max_running` bounds the runs that go on at
-    once."""
+    once. `roaming`: this host is often away."""
 
     name: str
     state_dir: Path
@@ -59,6 +59,7 @@ class Options:
     spool_max: int = SPOOL_MAX
     catch_up: float | None = None
     max_running: int | None = None
+    roaming: bool = False
 
 
 class Bartoc:
@@ -95,7 +96,12 @@ class Bartoc:
                 token=options.token,
                 ssl_context=options.ssl_context,
             ),
-            Identity(options.name, build_info().version, options.labels, capabilities()),
+            Identity(
+                options.name,
+                build_info().version,
+                options.labels,
+                capabilities(roaming=options.roaming),
+            ),
             options.server_key,
             self._clock,
             random.Random(),

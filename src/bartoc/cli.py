@@ -125,6 +125,7 @@ def _work(given: Given) -> None:
         keep_bytes=settings.spool.keep_max,
         spool_max=settings.spool.max,
         catch_up=settings.catch_up_s,
+        roaming=settings.roaming,
         max_running=settings.max_running,
     )
     asyncio.run(run_worker(options))

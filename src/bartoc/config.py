@@ -88,7 +88,9 @@ class Settings(Common):
         "schedule says",
     )
     roaming: bool = Field(
-        default=False, description="this host is often away: `catch_up` is 24h, unless given"
+        default=False,
+        description="this host is often away: `catch_up` is 24h, unless given, and what it misses "
+        "meanwhile is told to nobody for 7 days",
     )
     max_running: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default=None,

@@ -15,8 +15,8 @@ Account = tuple[str, str, str]
 """HOME, USER and SHELL of a user."""
 
 
-def capabilities() -> Capabilities:
-    """This host's system, processor, memory and shells."""
+def capabilities(*, roaming: bool = False) -> Capabilities:
+    """This host's system, processor, memory and shells, and whether it is often away."""
     release = _os_release()
     return Capabilities(
         os=release.get("ID", platform.system().lower()),
@@ -28,6 +28,7 @@ def capabilities() -> Capabilities:
         memory=_memory(),
         shells=_shells(),
         user=Accounts()[""][1],
+        roaming=roaming,
     )
 
 

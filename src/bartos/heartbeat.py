@@ -15,6 +15,8 @@ from libbarto.clock import Clock, Instant
 log = logging.getLogger("bartos.alerts")
 
 EVERY_S: Final = 60.0
+AGAIN_S: Final = 5.0
+"""So soon it is looked again where all was not well."""
 
 Fetch = Callable[[str], Awaitable[str]]
 
@@ -52,25 +54,25 @@ class Heartbeat:
     async def run(self) -> None:
         """Each minute, until cancelled."""
         while True:
-            await self.beat()
-            await self._clock.sleep(EVERY_S)
+            await self._clock.sleep(EVERY_S if await self.beat() else AGAIN_S)
 
-    async def beat(self) -> None:
-        """Once, now."""
+    async def beat(self) -> bool:
+        """Once, now; whether all is well here."""
         url = self._url()
         if url is None:
             self.last = None
-            return
+            return True
         trouble = await self._trouble()
         if trouble:
             self._remember(False, f"not sent: {trouble}")
-            return
+            return False
         try:
             said = await self._get(url)
         except Undelivered as error:
             self._remember(False, str(error))
         else:
             self._remember(True, said)
+        return True
 
     def _remember(self, ok: bool, said: str) -> None:
         before, self.last = self.last, Beat(self._clock.now(), ok, said)

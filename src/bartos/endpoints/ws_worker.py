@@ -456,6 +456,7 @@ def capability_words(hello: Hello) -> dict[str, str]:
         "memory": str(said.memory),
         "shells": " ".join(said.shells),
         "user": said.user,
+        "roaming": "true" if said.roaming else "",
     }
 
 

@@ -34,6 +34,7 @@ class Capabilities(Extensible):
     memory: U64 = 0
     shells: list[str] = []
     user: str = ""
+    roaming: bool = False
 
 
 class Hello(Extensible):
