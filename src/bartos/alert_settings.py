@@ -37,14 +37,17 @@ def _program(command: tuple[str, ...]) -> tuple[str, ...]:
 
 def _secret_url(secret: SecretStr) -> SecretStr:
     # Not shown in a message: it is a secret.
+    text = secret.get_secret_value()
+    wrong = UserError("it is no address; write https://HOST/PATH")
     try:
-        parts = urlsplit(secret.get_secret_value())
-        known = parts.scheme in {"https", "http"} and bool(parts.hostname)
-        assert parts.port != 0
-    except (ValueError, AssertionError):
-        known = False
-    if not known or re.search(r"[\s\x00-\x1f]", secret.get_secret_value()):
-        raise UserError("it is no address; write https://HOST/PATH")
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0:
+        raise wrong
+    if re.search(r"[^\x21-\x7e]", text):
+        raise wrong
     if "@" in parts.netloc:
         raise UserError("user and password in an address are not sent; leave them out")
     return secret
