@@ -12,7 +12,7 @@ from bartoc.journal_memory import MemoryJournal
 from bartos.dispatch_events import RunAsked, Wanted
 from bartos.dispatching import FileWitness, cancel_request
 from bartos.store.memory import MemoryStore
-from bartos.store.orders import ALL_SCHEDULES, PauseRow
+from bartos.store.orders import ALL_SCHEDULES, RESTORED, DispatchChange, PauseRow
 from bartos.store.port import Batch, RunFilter
 from libbarto.errors import StoreUnavailable, UserError
 from libbarto.identity import Kind, schedule_uid
@@ -267,6 +267,39 @@ async def test_a_server_learns_of_an_older_copy_by_its_own_note(barto: World) ->
     await barto.clock.advance(minutes=1)
     assert [run.worker for run in await barto.runs()] == ["leia"]
     assert await verdicts(barto) == []
+    await barto.close()
+
+
+class Reluctant(MemoryStore):
+    """A store that does not take the news of its restoration, until it is willing."""
+
+    willing = False
+
+    async def commit_dispatch(self, change: DispatchChange) -> frozenset[bytes]:
+        if RESTORED in change.facts and not self.willing:
+            raise StoreUnavailable("not this")
+        return await super().commit_dispatch(change)
+
+
+async def test_a_server_that_dies_before_it_has_noted_an_older_copy_learns_it_again(
+    barto: World,
+) -> None:
+    barto.witness = witness = Noted()
+    await barto.start_server(REPORT)
+    await barto.clock.advance(minutes=25)
+    seen = witness.number
+    await barto.stop_server(crash=True)
+    barto.store = store = Reluctant()
+    await barto.start_server(REPORT)
+    await barto.clock.advance(minutes=1)
+    assert witness.number == seen
+    await barto.stop_server(crash=True)
+    store.willing = True
+    assert (await barto.store.dispatch_state()).cursors, "it has committed something"
+    await barto.start_server()
+    await barto.clock.advance(seconds=1)
+    assert RESTORED in (await barto.store.dispatch_state()).facts
+    assert witness.number > seen
     await barto.close()
 
 
