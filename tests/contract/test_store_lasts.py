@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bartos.store import reading
+from bartos.store.port import RunFilter, RunRow
 from bartos.store.settings import StoreSettings
 from libbarto.message.v2.record import Decided, Verdict
 from tests.contract.test_store import (
@@ -68,6 +72,38 @@ async def test_the_newest_of_each_verdict_is_told(settings: StoreSettings | None
         rows = await store.runs_by_id([run_id(4), run_id(2), run_id(77), run_id(4)])
         assert [row.run_id for row in rows] == [run_id(2), run_id(4)]
         assert await store.runs_by_id([]) == []
+
+
+async def test_runs_of_a_verdict_come_in_order_whether_they_are_many_or_few(
+    settings: StoreSettings | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "NEWEST", 6)
+    async with opened(settings) as store:
+        reporter = Reporter(store)
+        await reporter.connect()
+        words = [Verdict.FAILED if number % 5 == 0 else Verdict.OK for number in range(20)]
+        for number, verdict in enumerate(words):
+            await reporter.state(claimed(number), ended(number, verdict))
+
+        async def pages(wanted: RunFilter) -> list[bytes]:
+            found: list[RunRow] = []
+            while rows := await store.runs(wanted):
+                found += rows
+                wanted = replace(wanted, before=(rows[-1].slot, rows[-1].run_id))
+            return [row.run_id for row in found]
+
+        def ids(*verdicts: Verdict) -> list[bytes]:
+            return [run_id(number) for number in range(19, -1, -1) if words[number] in verdicts]
+
+        for verdicts in ({Verdict.OK}, {Verdict.FAILED}, {Verdict.OK, Verdict.FAILED}):
+            for limit in (1, 2, 3, 50):
+                wanted = RunFilter(verdicts=frozenset(verdicts), limit=limit)
+                assert await pages(wanted) == ids(*verdicts)
+        assert await pages(RunFilter(running=False, limit=4)) == ids(*Verdict)
+        span = RunFilter(
+            verdicts=frozenset({Verdict.OK}), since=NOON + 3000, until=NOON + 9000, limit=2
+        )
+        assert await pages(span) == [run_id(number) for number in (8, 7, 6, 4, 3)]
 
 
 async def test_what_was_missed_last_is_told_as_long_as_nothing_came_after(

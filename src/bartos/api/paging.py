@@ -25,7 +25,7 @@ Row = TypeVar("Row")
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="rows of a page, at most")]
 Cursor = Annotated[
-    str | None, Query(max_length=2000, description="`next` of the page before: the page after it")
+    str | None, Query(max_length=500, description="`next` of the page before: the page after it")
 ]
 
 

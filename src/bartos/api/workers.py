@@ -67,7 +67,7 @@ async def workers(
     here = {link.uid for link in given.fleet.connected()}
     rows = [
         row
-        for row in await given.store.workers()
+        for row in await given.overview.workers()
         if (connected is None or connected == (row.uid in here)) and _fits(row, text)
     ]
     taken, following = paging.page(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Select, Table, and_, or_, select, tuple_, union
+from sqlalchemy import ColumnElement, Select, Table, and_, or_, select, tuple_, union
 
 from bartos.store.coverage import missing_bytes
 from bartos.store.covering import range_row
@@ -22,6 +22,9 @@ from bartos.store.tables import (
 )
 from libbarto.message.v2.record import Lane, Verdict
 
+NEWEST: Final = 20_000
+"""So many of the newest runs are looked through for a verdict."""
+
 
 class Reader:
     """Reads on connections of its own: it never waits for the writer."""
@@ -31,18 +34,27 @@ class Reader:
 
     async def runs(self, wanted: RunFilter) -> list[RunRow]:
         names = await self._names(wanted.schedule)
-        query = _filtered(_runs(), run, (run.c.slot, run.c.slot), wanted, names)
-        if wanted.running is not None:
-            query = query.where(
-                run.c.verdict.is_(None) if wanted.running else run.c.verdict.is_not(None)
-            )
-        if wanted.before is not None:
-            slot, run_id = wanted.before
-            query = query.where(
-                or_(run.c.slot < slot, and_(run.c.slot == slot, run.c.run_id < run_id))
-            )
-        query = query.order_by(run.c.slot.desc(), run.c.run_id.desc()).limit(wanted.limit)
-        return await self._run_rows(query)
+        if _by_verdict_alone(wanted):
+            found = await self._among_newest(wanted, names)
+            if found is not None:
+                return found
+        return await self._run_rows(_wanted(wanted, names, run.c.verdict))
+
+    async def _among_newest(self, wanted: RunFilter, names: Collection[str]) -> list[RunRow] | None:
+        """The page, where the newest runs have it all; None where older ones have to be asked.
+
+        An index finds runs by verdict, but not in order of their slots. Of a verdict that most
+        runs have, it would be read, and sorted, whole: so the newest are tried first, as they
+        come. A verdict that fills no page of these is rare, and the index is right for it.
+        """
+        query = _placed(select(run.c.slot), wanted)
+        query = query.order_by(run.c.slot.desc(), run.c.run_id.desc()).offset(NEWEST).limit(1)
+        async with self._engines.read() as connection:
+            edge = (await connection.scalars(query)).first()
+        # What is computed is found by no index.
+        query = _wanted(wanted, names, run.c.verdict + 0)
+        rows = await self._run_rows(query if edge is None else query.where(run.c.slot >= edge))
+        return rows if edge is None or len(rows) == wanted.limit else None
 
     async def runs_like(self, prefix: str, limit: int = 3) -> list[RunRow]:
         if len(prefix) > 32 or not set(prefix) <= set("0123456789abcdef"):
@@ -116,7 +128,9 @@ class Reader:
     async def ranges(self, wanted: RunFilter) -> list[SlotRange]:
         names = await self._names(wanted.schedule)
         slots = slot_range.c.first_slot, slot_range.c.last_slot
-        query = _filtered(select(slot_range), slot_range, slots, wanted, names)
+        query = _filtered(
+            select(slot_range), slot_range, slots, wanted, names, slot_range.c.verdict
+        )
         c = slot_range.c
         key = c.last_slot, c.worker_uid, c.schedule_uid, c.first_slot, c.run_id
         if wanted.before_range is not None:
@@ -163,12 +177,43 @@ def _runs() -> Select[Any]:
     )
 
 
+def _wanted(wanted: RunFilter, names: Collection[str], verdict: ColumnElement[Any]) -> Select[Any]:
+    """The page of runs that a reader wants; `verdict` is how that is looked at."""
+    query = _filtered(_runs(), run, (run.c.slot, run.c.slot), wanted, names, verdict)
+    if wanted.running is not None:
+        query = query.where(verdict.is_(None) if wanted.running else verdict.is_not(None))
+    query = _placed(query, wanted)
+    return query.order_by(run.c.slot.desc(), run.c.run_id.desc()).limit(wanted.limit)
+
+
+def _by_verdict_alone(wanted: RunFilter) -> bool:
+    """Whether no name narrows it down, and a verdict that may be a frequent one does."""
+    if wanted.worker is not None or wanted.schedule is not None or wanted.running:
+        return False
+    return wanted.verdicts is not None or wanted.running is not None
+
+
+def _placed(query: Select[Any], wanted: RunFilter) -> Select[Any]:
+    """Only what comes after the cursor, and lies within the time that is wanted."""
+    slot = run.c.slot
+    if wanted.before is not None:
+        last, run_id = wanted.before
+        # The first part alone lets an index begin at the right place.
+        query = query.where(slot <= last, or_(slot < last, run.c.run_id < run_id))
+    if wanted.since is not None:
+        query = query.where(slot >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(slot < wanted.until)
+    return query
+
+
 def _filtered(
     query: Select[Any],
     table: Table,
     slots: tuple[Any, Any],
     wanted: RunFilter,
     names: Collection[str],
+    verdict: ColumnElement[Any],
 ) -> Select[Any]:
     """The rows of a table that a reader wants; `slots` are the columns of its first and last slot,
     `names` what its schedule may be called."""
@@ -178,7 +223,7 @@ def _filtered(
     if wanted.schedule is not None:
         query = query.where(table.c.schedule.in_(names))
     if wanted.verdicts is not None:
-        query = query.where(table.c.verdict.in_([int(verdict) for verdict in wanted.verdicts]))
+        query = query.where(verdict.in_([int(one) for one in wanted.verdicts]))
     if wanted.since is not None:
         query = query.where(last >= wanted.since)
     if wanted.until is not None:
