@@ -30,18 +30,18 @@ Colour = tuple[int, int, int]
 HEAD: Final = """\
 /* The colours of output. Written by scripts/ansi_css.py: --l and --d are the ink on a light and a
    dark page, --t is the true colour, for where a line has a background of its own. */
-.out .ink { color: light-dark(var(--l), var(--d)); }
-.out .paper { color: var(--on); }
-.out .ink.paper { color: var(--t); }
-.out .turned { color: var(--raised); background: var(--ink); }
-.out .ink.turned { color: var(--raised); background: light-dark(var(--l), var(--d)); }
-.out .bold { font-weight: 700; }
-.out .faint { opacity: 0.75; }
-.out .italic { font-style: italic; }
-.out .under { text-decoration: underline; }
-.out .struck { text-decoration: line-through; }
-.out .under.struck { text-decoration: underline line-through; }
-.out .unseen { color: var(--interrupted); border: 1px dotted; border-radius: 2px; font-size: 11px; }
+.printed .ink { color: light-dark(var(--l), var(--d)); }
+.printed .paper { color: var(--on); }
+.printed .ink.paper { color: var(--t); }
+.printed .turned { color: var(--raised); background: var(--ink); }
+.printed .ink.turned { color: var(--raised); background: light-dark(var(--l), var(--d)); }
+.printed .bold { font-weight: 700; }
+.printed .faint { opacity: 0.75; }
+.printed .italic { font-style: italic; }
+.printed .under { text-decoration: underline; }
+.printed .struck { text-decoration: line-through; }
+.printed .under.struck { text-decoration: underline line-through; }
+.printed .unseen { color: var(--interrupted); border: 1px dotted; border-radius: 2px; font-size: 11px; }
 """
 
 

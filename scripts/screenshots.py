@@ -166,7 +166,7 @@ def main(words: list[str]) -> None:
     wanted = asyncio.run(pages(barto))
     with served(barto) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--lang=en-GB"]
         )
         blank = browser.new_page()
         for look, size in (("light", WIDE), ("dark", WIDE), ("narrow", NARROW)):

@@ -15,8 +15,9 @@ from bartos.plan import spec_of
 from bartos.planning import facts_of
 from bartos.schedules import Definition, definition_json, load_schedules
 from bartos.services import Connected, Pages
-from bartos.store.port import ScheduleRow
-from libbarto.message.v2.record import SetApplied, Stream, Verdict
+from bartos.store.port import EpochClaim, ScheduleRow
+from libbarto.identity import schedule_uid
+from libbarto.message.v2.record import Decided, SetApplied, Stream, Verdict
 from libbarto.schedule import Timetable
 from libbarto.timing import timing_hash, timing_text
 from tests.faces import ERR, NOON, OUT, SECOND, Barto
@@ -156,12 +157,34 @@ def definitions() -> tuple[Definition, ...]:
     return load_schedules([("bartos.toml", SCHEDULES)])
 
 
+def labels(name: str) -> dict[str, str]:
+    """What is known of a host."""
+    if name.startswith("web"):
+        number = int(name[3:])
+        canary = {"canary": "yes"} if number <= 2 else {}
+        return {"role": "web", "site": ("ams", "fra", "lon")[number % 3], **canary}
+    role = name.rstrip("0123456789").partition("-")[0]
+    return {"role": role, "site": "fra"} if name != AWAY else {"owner": "ann"}
+
+
 async def showcase() -> Barto:
     """All of it."""
     barto = Barto()
     barto.facts = replace(barto.facts, pages=Pages(timezone="Europe/Berlin"))
     for name in HOSTS:
-        await barto.worker(name, connected=False)
+        await barto.store.confirm_epoch(
+            EpochClaim(
+                uid=barto.uid(name),
+                name=name,
+                epoch=1,
+                spool_id=barto.uid(name),
+                labels=labels(name),
+                version="2.0.0",
+                capabilities={"os": "debian", "os_version": "12", "arch": "x86_64"},
+                address="192.0.2.9",
+                now=NOON - 5 * HOUR - 17 * 60 * SECOND if name == AWAY else NOON,
+            )
+        )
     barto.fleet.here = [
         Connected(
             name,
@@ -215,8 +238,16 @@ async def _ran(barto: Barto, schedule: str, worker: str, slots: Sequence[int]) -
         begun = slots[-5]
         lines = b"".join(b"pool/main/%c/ ... %d files\n" % (97 + n, 40 * n) for n in range(20))
         await barto.run(worker, schedule, begun, [(OUT, lines)], verdict=None)
-        reason = "overlap: the run before went on"
-        await barto.did_not_run(worker, schedule, slots[-4], slots[-1], 4, reason)
+        skipped = Decided(
+            schedule_uid=schedule_uid(schedule),
+            schedule=schedule,
+            first_slot=slots[-4],
+            last_slot=slots[-1],
+            count=4,
+            verdict=Verdict.SKIPPED,
+            reason="overlap: the run before went on",
+        )
+        await barto.tell(worker, skipped)
         return
     for number, slot in enumerate(slots):
         last = number == len(slots) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from bartos.ansi import plain
 from bartos.store.port import ChunkRow, Store
 from bartos.transcript import lines, pieces
 from libbarto.message.v2.record import Stream
@@ -33,8 +34,9 @@ async def last_chunks(store: Store, run_id: bytes, attempt: int) -> list[ChunkRo
 async def last_lines(
     store: Store, run_id: bytes, attempt: int, most: int, streams: Collection[Stream]
 ) -> list[str]:
-    """The last lines of these streams that are not empty, at most so many."""
+    """The last lines of these streams that are not empty, at most so many; as a terminal would
+    show them, without colours."""
     read = (piece for chunk in await last_chunks(store, run_id, attempt) for piece in pieces(chunk))
     wanted = lines(piece for piece in read if piece.stream in streams)
-    texts = [line.data.decode(errors="backslashreplace") for line in wanted]
+    texts = [plain(line.data.decode(errors="backslashreplace")) for line in wanted]
     return [text for text in texts if text.strip()][-most:]

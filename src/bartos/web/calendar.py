@@ -25,6 +25,7 @@ from libbarto.realtime import zones
 router = APIRouter(include_in_schema=False)
 
 DAYS: Final = 7
+STARTS: Final = 5
 HEATS: Final = 6
 """Shades beyond none."""
 EXAMPLES: Final = (
@@ -71,7 +72,11 @@ async def calendar(
     if text.strip():
         try:
             found = await explained.calendar(
-                visit.services, text=[text], kind=Kind.AUTO, timezone=zones.load(zone).name
+                visit.services,
+                text=[text],
+                kind=Kind.AUTO,
+                timezone=zones.load(zone).name,
+                limit=STARTS,
             )
         except CalendarError as error:
             said = error.message

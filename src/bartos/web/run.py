@@ -23,7 +23,8 @@ from bartos.api.problems import Problem
 from bartos.api.why import Why, ask_why
 from bartos.searching import Line, Numbering
 from bartos.services import Services
-from bartos.store.port import RunRow, Store
+from bartos.store.port import ChunkRow, RunRow, Store
+from bartos.tail import last_chunks
 from bartos.transcript import pieces
 from bartos.web.pages import Visit, Visiting
 from libbarto.message.v2.record import Stream
@@ -36,7 +37,6 @@ LINES: Final = 100
 """Lines of the page as it comes, before the script has read all of them."""
 EXCERPTS: Final = 8
 EXCERPT: Final = 6
-EXCERPT_CHUNKS: Final = 4
 SHOWN: Final = 100
 
 
@@ -91,6 +91,7 @@ async def run(
     )
     values = {
         "run": told,
+        "title": title(visit, told.slot),
         "state": "stuck" if told.stuck else told.verdict or "running",
         "attempt": number,
         "steps": mine,
@@ -101,6 +102,11 @@ async def run(
         "why": await _why(visit, told) if number == row.attempt else None,
     }
     return visit.page("run.html", values, active="History")
+
+
+def title(visit: Visit, at: datetime) -> str:
+    """A planned start as a heading has it: with its day, whenever that is."""
+    return visit.long(at).partition(f" {visit.zone_name}")[0]
 
 
 async def _why(visit: Visit, run: models.Run) -> Why | None:
@@ -131,8 +137,9 @@ def moments(run: models.Run, steps: Sequence[models.Step], *, last: bool) -> lis
 
 def _after(begin: datetime, end: datetime) -> str:
     seconds = (end - begin).total_seconds()
-    sign = "+" if seconds >= 0 else "-"
-    return f"{sign}{_took(abs(seconds))}"
+    if abs(seconds) < 0.001:
+        return _took(0.0)
+    return f"{'+' if seconds > 0 else '-'}{_took(abs(seconds))}"
 
 
 def _took(seconds: float | None) -> str:
@@ -140,7 +147,7 @@ def _took(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
+        return f"{round(seconds * 1000)} ms" if seconds >= 0.001 else "<1 ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = int(seconds)
@@ -172,6 +179,7 @@ async def many(
     values = {
         "schedule": schedule,
         "slot": slot,
+        "title": title(visit, slot),
         "until": until,
         "found": found,
         "excerpts": await _excerpts(given, found),
@@ -187,28 +195,29 @@ async def _excerpts(given: Services, found: folded.RunGroups) -> dict[str, Excer
     for group in found.groups[:EXCERPTS]:
         if group.stdout_bytes or group.stderr_bytes or group.verdict is None:
             row = await find_run(given.store, group.run)
-            told[group.run] = await _output(given.store, row, row.attempt, EXCERPT, EXCERPT_CHUNKS)
+            chunks = await last_chunks(given.store, row.run_id, row.attempt)
+            told[group.run] = shown(chunks, whole=True, most=EXCERPT)
     return told
 
 
-async def _output(
-    store: Store, run: RunRow, attempt: int, most: int = LINES, chunks: int = CHUNKS
-) -> Excerpt:
+async def _output(store: Store, run: RunRow, attempt: int) -> Excerpt:
     """The last lines of a run's output where it is short, else the first ones."""
-    rows = await store.chunks(run.run_id, attempt, -1, chunks + 1)
+    rows = await store.chunks(run.run_id, attempt, -1, CHUNKS + 1)
+    return shown(rows[:CHUNKS], whole=len(rows) <= CHUNKS, most=LINES)
+
+
+def shown(chunks: Sequence[ChunkRow], *, whole: bool, most: int) -> Excerpt:
+    """Lines of chunks as they look: the last ones where that is the whole of it, else the first."""
     numbering = Numbering()
-    lines = [
-        line for row in rows[:chunks] for piece in pieces(row) for line in numbering.feed(piece)
-    ]
-    whole = len(rows) <= chunks
+    lines = [line for row in chunks for piece in pieces(row) for line in numbering.feed(piece)]
     if whole:
         lines += numbering.rest()
     lines.sort(key=lambda line: line.number)
     styles: dict[tuple[int, Stream], Style] = {}
-    shown = []
-    for line in lines[:most] if not whole else lines:
+    found = []
+    for line in lines if whole else lines[:most]:
         runs, style = drawn(line.text, styles.get((line.step, line.stream), PLAIN))
         styles[line.step, line.stream] = style
-        shown.append(Shown(line, models.moment(line.at), runs))
-    more = "" if whole and len(shown) <= most else "last" if whole else "first"
-    return Excerpt(shown[-most:], more)
+        found.append(Shown(line, models.moment(line.at), runs))
+    more = "" if whole and len(found) <= most else "last" if whole else "first"
+    return Excerpt(found[-most:], more)

@@ -17,7 +17,7 @@
     if (!text) return;
     let told;
     try {
-      told = await barto.ask(`${barto.root}/api/v1/calendar?${query}`);
+      told = await barto.ask(`${barto.root}/api/v1/calendar?${query}&limit=5`);
     } catch (error) {
       told = { error: { message: error.message, text: "", start: 0, end: 0 }, notes: [], next: [], normalized: [], words: "" };
     }
@@ -60,9 +60,9 @@
       line.append(made);
     };
     cell("time main-cell", `${start.local.slice(0, 10)} ${start.local.slice(11, 19)}`);
-    cell("dim", start.zone);
-    cell("time dim", barto.time(start.at));
     cell("right dim", barto.time(start.at, "distance"));
+    cell("dim", start.zone);
+    cell("time dim", start.zone === barto.zone ? "" : barto.time(start.at));
     cell("grow dim", (start.until ? `up to ${barto.shortTime(start.until)} ` : "") + start.note);
     return line;
   }

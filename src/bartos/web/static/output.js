@@ -161,7 +161,7 @@
     time.dateTime = line.at;
     time.textContent = clock(line.at);
     const text = document.createElement("span");
-    text.className = "out";
+    text.className = "printed";
     if (line.stream === "stderr") {
       const said = document.createElement("span");
       said.className = "unseen-text";
