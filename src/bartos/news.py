@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bartos import feed as kinds
 from bartos.api import models
 from bartos.feed import Feed
 from bartos.hub import Hub
+from bartos.overview import Overview
 from bartos.planning import Planner
 from bartos.services import Connected
 from bartos.store.port import Batch, RunRow, SlotRange, Store
@@ -66,10 +67,17 @@ def alarms(hub: Hub) -> dict[bytes, str]:
 
 
 class News:
-    """Tells the feed. `look` gives what is told as `status`, if anybody made it."""
+    """Tells the feed."""
 
     def __init__(
-        self, feed: Feed, store: Store, hub: Hub, planner: Planner, watch: Watch, clock: Clock
+        self,
+        feed: Feed,
+        store: Store,
+        hub: Hub,
+        planner: Planner,
+        watch: Watch,
+        clock: Clock,
+        overview: Overview,
     ) -> None:
         self._feed = feed
         self._store = store
@@ -85,7 +93,9 @@ class News:
         self._silent = True
         self._schedules = planner.definitions
         self._pauses: Mapping[bytes, object] = planner.pauses
-        self.status: Callable[[], object | None] = lambda: None
+        self._overview = overview
+        self._counts: object = None
+        self._count_at = 0.0
         feed.on_reader = self._wake.set
 
     # -- what is told to us -----------------------------------------------------------------------
@@ -169,9 +179,25 @@ class News:
             await self._tell_of_runs(runs)
         if workers:
             await self._tell_of_workers(workers)
-        status = self.status()
-        if status is not None:
-            self._feed.publish(kinds.STATUS, status)
+        await self._tell_of_status()
+
+    async def _tell_of_status(self) -> None:
+        """The counts, where they changed: at most once a second, and not for more than a twentieth
+        of the time."""
+        began = self._clock.boottime()
+        if began < self._count_at:
+            return
+        found = await self._overview.standing(0, 0)
+        took = self._clock.boottime() - began
+        self._count_at = began + max(LOOK_S, 20 * took)
+        counts = {
+            "counts": dict(sorted(found.counts.items())),
+            "workers": len(found.workers),
+            "connected": len(found.connected),
+        }
+        if counts != self._counts:
+            self._counts = counts
+            self._feed.publish(kinds.STATUS, counts)
 
     def _reset(self, why: str) -> None:
         self._runs.clear()

@@ -76,8 +76,8 @@ class Server:
         self.audit = Auditor(store, clock, self._connected, lost_after, retention)
         self.audit.on_given_up = self._given_up
         self.feed = Feed(name=f"{clock.now():x}")
-        self.news = News(self.feed, store, self.hub, planner, self.watch, clock)
         self.overview = Overview(store, planner, clock, self.watch, self._here)
+        self.news = News(self.feed, store, self.hub, planner, self.watch, clock, self.overview)
         self._faulty = faulty
         self.alerting = Alerting(
             store,
