@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ import bartos.app
 import bartos.cli
 from bartoc import state
 from bartoc.keeper import files
+from bartos.alert_text import Around, compose
 from bartos.api.app import create_app
 from bartos.config import load_all
 from bartos.init import Paths
+from bartos.store.alerts import AlertRow, Member
 from bartos.store.port import QueryLimits
 from bartos.store.settings import SqliteSettings
 from bartos.store.sql import migrate, reader
@@ -153,3 +156,11 @@ def test_every_file_of_a_state_directory_has_its_line() -> None:
     names |= {state.IDENTITY, state.LOCK, state.JOURNAL}
     names |= {files.SOCKET, files.LOCK, files.LOG, f"{files.RUNS}/"}
     assert not {name for name in names if f"`{name}`" not in text}
+
+
+def test_the_message_of_an_alert_is_as_it_is_shown() -> None:
+    (shown,) = blocks(ROOT / "docs" / "howto" / "be-told-of-failures.md", "json")
+    member = Member("web1", "failed, exit 1", 0, b"r" * 16)
+    row = AlertRow(b"a" * 16, "failed", b"s" * 16, "backup", 0, 0, (member,), 1)
+    said = compose(row, Around("https://barto.example", 40, ["x"], "https://wiki/backup"))
+    assert list(json.loads(shown)) == list(said.as_json())
