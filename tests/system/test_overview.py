@@ -126,6 +126,9 @@ async def test_events_tell_of_runs_as_they_change(barto: World) -> None:
     assert {run["worker"] for run in runs} == {"han", "leia"}
     assert {run["verdict"] for run in runs} >= {"ok"}
     assert [data for kind, data in found if kind == "pauses"] == [{"schedules": ["one"]}]
+    (*_, status) = [data for kind, data in found if kind == "status"]
+    assert (status["workers"], status["connected"]) == (2, 2)
+    assert sum(status["counts"].values()) == 4
 
 
 async def test_a_schedule_is_told_whole(barto: World) -> None:
