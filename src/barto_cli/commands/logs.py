@@ -17,8 +17,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from barto_cli import lines, times
-from barto_cli.client import NO_SUCH_THING, Failure
+from barto_cli.client import UNREACHABLE, Failure
 from barto_cli.commands.history import outcome, run_path
+from barto_cli.commands.naming import has_run, is_schedule, unknown
 from barto_cli.given import Given
 from barto_cli.lines import Line, Lines, bytes_of
 from barto_cli.render import COLOURS, DIM, Format, Listing, Row, plain
@@ -32,6 +33,7 @@ LOOK_S: Final = 0.5
 """How often one looks for runs that have begun."""
 POLL_FIRST_S: Final = 0.1
 POLL_MOST_S: Final = 1.0
+RETRY_MOST_S: Final = 15.0
 OUTPUT_S: Final = 15.0
 """How long what a run printed is waited for, once it has ended."""
 LAST: Final = "@last"
@@ -85,25 +87,14 @@ def logs(given: Given, asked: Asked) -> None:
 def _named(given: Given, asked: Asked) -> Json | str:
     """The run that is meant, or the name of the schedule."""
     what = asked.what
-    if what and _is_schedule(given, what):
+    if what and is_schedule(given, what):
         return what
     if not what or _RUN.fullmatch(what):
         run: Json = given.client.get(run_path(what))
         return run
-    query = {"schedule": what, "limit": 1}
-    if given.client.get("/api/v1/runs", query)["runs"]:
-        return what  # not in force any more, and yet it ran
-    import difflib
-
-    known = [one["name"] for one in given.client.get("/api/v1/names/schedules")["names"]]
-    near = difflib.get_close_matches(what, known, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise Failure(NO_SUCH_THING, f'neither a run nor a schedule is called "{what}"{hint}')
-
-
-def _is_schedule(given: Given, name: str) -> bool:
-    found = given.client.get("/api/v1/names/schedules", {"begin": name[:200]})["names"]
-    return any(one["name"] == name for one in found)
+    if has_run(given, what):
+        return what
+    raise unknown(given, what, "neither a run nor a schedule is called")
 
 
 def _runs(given: Given, query: Mapping[str, object]) -> Iterator[list[Json]]:
@@ -257,6 +248,8 @@ class _Reader:
     schedule: str | None = None
     _width: int = 0
     _many: bool = False
+    _joined: float = 0.0
+    _mark: datetime | None = None
     _since: datetime | None = None
     _known: set[str] = field(default_factory=set)
     _followed: list[_Followed] = field(default_factory=list)
@@ -269,6 +262,7 @@ class _Reader:
         self._many = len(workers) > 1 or (self.asked.follow and self.schedule is not None)
         self._width = max((len(safe(worker)) for worker in workers), default=0)
         self._known = {str(run["id"]) for run in self.runs}
+        self._mark = max((times.read(run["claimed"]) for run in self.runs), default=None)
         self._followed = [self._following(run) for run in self.runs]
         past = self._past()
         self._write(past if self.asked.newest is None else deque(past, self.asked.newest))
@@ -326,26 +320,46 @@ class _Reader:
     # -- what comes -------------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        looked = time.monotonic()
+        pause = LOOK_S
         while self._followed or self.schedule is not None:
-            now = time.monotonic()
-            if self.schedule is not None and now - looked >= LOOK_S:
-                looked = now
-                self._join(self.schedule)
-            for one in list(self._followed):
-                if one.due <= time.monotonic():
-                    self._look(one)
-            if not self._followed and self.schedule is None:
-                break
-            due = min((one.due for one in self._followed), default=now + LOOK_S)
-            time.sleep(min(LOOK_S, max(0.02, due - time.monotonic())))
+            try:
+                self._step()
+                pause = LOOK_S
+            except Failure as error:
+                if error.exit_code != UNREACHABLE:
+                    raise
+                if pause == LOOK_S:
+                    self.given.note(f"{error}; trying again")
+                pause = min(RETRY_MOST_S, pause * 2)
+            due = min((one.due for one in self._followed), default=time.monotonic() + LOOK_S)
+            if self._followed or self.schedule is not None:
+                time.sleep(pause if pause > LOOK_S else self._until(due))
+
+    def _until(self, due: float) -> float:
+        return min(LOOK_S, max(0.02, due - time.monotonic()))
+
+    def _step(self) -> None:
+        """Take in what has begun, then look at those whose time it is."""
+        if self.schedule is not None and time.monotonic() - self._joined >= LOOK_S:
+            self._joined = time.monotonic()
+            self._join(self.schedule)
+        told: list[Line] = []
+        ended: list[_Followed] = []
+        for one in self._followed:
+            if one.due <= time.monotonic():
+                told += self._look(one, ended)
+        # What several hosts printed meanwhile comes in the order in which it was printed.
+        self._write(sorted(line for line in told if self._fits(line)))
+        for one in ended:
+            self._followed.remove(one)
+            self._say(one.run, self._end(one.run), str(one.run["verdict"]))
 
     def _join(self, schedule: str) -> None:
         """Take in the runs that have begun since."""
         query = {"schedule": schedule, "worker": self.asked.worker}
         for more in (query, query | {"running": "true"}):
             for page in _runs(self.given, more | {"limit": 100}):
-                new = [run for run in page if run["id"] not in self._known]
+                new = [run for run in page if self._is_new(run)]
                 for run in reversed(new):
                     self._known.add(str(run["id"]))
                     self._width = max(self._width, len(safe(str(run["worker"]))))
@@ -354,29 +368,33 @@ class _Reader:
                 if len(new) < len(page):
                     break
 
-    def _look(self, one: _Followed) -> None:
+    def _is_new(self, run: Json) -> bool:
+        """Whether it has begun since one follows; the history of before is not taken in."""
+        if run["id"] in self._known:
+            return False
+        begun = self._mark is None or times.read(run["claimed"]) > self._mark
+        return begun or run["verdict"] is None
+
+    def _look(self, one: _Followed, ended: list[_Followed]) -> list[Line]:
+        """What it has printed since, a page at most; where nothing more will come, it has ended."""
         run: Json = self.given.client.get(run_path(one.run["id"]))
+        told: list[Line] = []
         if run["attempt"] != one.attempt:
-            self._write(one.gathered.rest())
+            told += one.gathered.rest()
             one.attempt, one.after = run["attempt"], -1
         one.run = run
-        before = one.after
-        more = True
-        while more:
-            some, more = self._page(one)
-            self._write(line for line in some if self._fits(line))
-        moved = one.after != before
+        some, more = self._page(one)
+        told += some
         # Of very many, each is looked at less often, so that the server has other things to do.
         most = max(POLL_MOST_S, len(self._followed) / 100)
-        one.pause = POLL_FIRST_S if moved else min(most, one.pause * 1.5)
-        one.due = time.monotonic() + one.pause
-        if run["verdict"] is not None:
+        one.pause = POLL_FIRST_S if some else min(most, one.pause * 1.5)
+        one.due = time.monotonic() + (0.0 if more else one.pause)
+        if run["verdict"] is not None and not more:
             one.ended_at = one.ended_at or time.monotonic()
-            late = time.monotonic() - one.ended_at > OUTPUT_S
-            if run["complete"] or late:
-                self._write(line for line in one.gathered.rest() if self._fits(line))
-                self._say(run, self._end(run), str(run["verdict"]))
-                self._followed.remove(one)
+            if run["complete"] or time.monotonic() - one.ended_at > OUTPUT_S:
+                told += one.gathered.rest()
+                ended.append(one)
+        return told
 
     def _end(self, run: Json) -> str:
         words = outcome(run)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from barto_cli import times
 from barto_cli.commands.history import outcome
+from barto_cli.commands.naming import is_schedule, unknown
 from barto_cli.given import Given
 from barto_cli.render import COLOURS, Column, Listing, Row, Screen, plain
 
@@ -29,6 +30,8 @@ def timers(
 ) -> None:
     """A row for each schedule on each worker, the next planned start first."""
     rows = list(_timers(given, schedule, worker, every, limit))
+    if not rows and schedule is not None and not is_schedule(given, schedule):
+        raise unknown(given, schedule)
     given.emit(Listing(timer_columns(given.screen, rows), rows, KEYS))
     if not rows and given.for_people:
         given.note("nothing is planned" if every else "nothing is planned; --all shows what is off")

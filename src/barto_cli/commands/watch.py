@@ -21,6 +21,7 @@ from typing import Any, Final
 from barto_cli import times
 from barto_cli.client import UNREACHABLE, USAGE, Client, Failure
 from barto_cli.commands.history import outcome, run_columns
+from barto_cli.commands.naming import is_schedule, unknown
 from barto_cli.commands.status import status_lines
 from barto_cli.events import Event, events
 from barto_cli.given import Given
@@ -62,6 +63,8 @@ def watch(given: Given, schedule: str | None, worker: str | None) -> None:
     """Show what happens until interrupted, or until `q` is typed."""
     if given.form is Format.CSV:
         raise Failure(USAGE, "watch has no csv; -o jsonl has a line for each event")
+    if schedule is not None and not is_schedule(given, schedule):
+        raise unknown(given, schedule)
     query = {"schedule": schedule, "worker": worker}
     if given.form is Format.TABLE and given.screen.terminal and sys.stdin.isatty():
         _Live(given, query).run()
