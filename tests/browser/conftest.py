@@ -7,7 +7,7 @@ the console, asked another host for anything, or did what the content security p
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -43,13 +43,13 @@ SCHEDULES = "".join(
             "breaks",
             "alpha",
             FAR,
-            ["echo 'connecting to db1'; sleep 1; echo 'connection refused' >&2; exit 3"],
+            [
+                "echo 'connecting to db1'; until [ -e go ]; do sleep 0.1; done; echo 'connection refused' >&2; exit 3"
+            ],
         ),
         schedule("long", "beta", FAR, ["echo begins; exec sleep 600"]),
     )
 )
-
-Opener = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
@@ -105,27 +105,41 @@ class Watched:
             self.faults.append(f"another host: {request.url}")
 
 
-@pytest.fixture
-def context(browser: Browser, fleet: Fleet) -> Iterator[BrowserContext]:
-    """A browser of somebody who is not logged in."""
+@pytest.fixture(scope="module")
+def inside(browser: Browser, fleet: Fleet) -> Iterator[BrowserContext]:
+    """A browser of somebody who has come in by `barto-cli web`."""
     expect.set_options(timeout=PATIENCE_MS)
     context = browser.new_context(ignore_https_errors=True, locale="en-GB")
+    page = context.new_page()
+    page.goto(fleet.cli("web", "--print").stdout.strip())
+    expect(page).to_have_title("Now · barto")
+    page.close()
     yield context
     context.close()
 
 
 @pytest.fixture
-def watched(context: BrowserContext, fleet: Fleet) -> Iterator[Watched]:
-    """An empty page whose faults fail the test."""
-    watched = Watched(context.new_page(), fleet)
+def watched(inside: BrowserContext, fleet: Fleet) -> Iterator[Watched]:
+    """An empty page of somebody who is logged in; its faults fail the test."""
+    watched = Watched(inside.new_page(), fleet)
     yield watched
+    watched.page.close()
     assert watched.faults == []
 
 
 @pytest.fixture
 def page(watched: Watched, fleet: Fleet) -> Page:
-    """A page of somebody who has come in by `barto-cli web`, and sees what is there now."""
-    link = fleet.cli("web", "--print").stdout.strip()
-    watched.page.goto(link)
+    """That page, which shows what is there now."""
+    watched.page.goto(f"{fleet.url}/")
     expect(watched.page).to_have_title("Now · barto")
     return watched.page
+
+
+@pytest.fixture
+def stranger(browser: Browser, fleet: Fleet) -> Iterator[Watched]:
+    """An empty page of somebody who is not logged in."""
+    context = browser.new_context(ignore_https_errors=True, locale="en-GB")
+    watched = Watched(context.new_page(), fleet)
+    yield watched
+    context.close()
+    assert watched.faults == []

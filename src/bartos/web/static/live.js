@@ -53,5 +53,5 @@ const live = (() => {
   }
   addEventListener("pagehide", () => { if (source) source.close(); });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-  return { on };
+  return { on, connect };
 })();
