@@ -87,6 +87,13 @@ class _Subject:
     definition: Definition | None
     versions: Sequence[VersionRow]
     timezone: str
+    asked: str = ""
+    """The name by which it was asked for, where that is another."""
+
+    @property
+    def names(self) -> list[str]:
+        """All names that it ever had: its runs bear the one of their time."""
+        return list(dict.fromkeys([self.name, *(one.name for one in self.versions)]))
 
     @property
     def floating(self) -> bool:
@@ -171,7 +178,8 @@ class Asking:
         if uid is None:
             known = [*(one.name for one in definitions), *words.values()]
             raise NotKnown(no_such("schedule", name, known))
-        return await self._subject_of(uid, words[uid])
+        found_by = await self._subject_of(uid, words[uid])
+        return replace(found_by, asked="" if found_by.name == name else name)
 
     async def _renamed(self, name: str, words: Mapping[bytes, str]) -> bytes | None:
         """The schedule that was called so once, and has another name now, as its runs tell."""
@@ -247,7 +255,7 @@ class Asking:
         self, subject: _Subject, by_uid: Mapping[bytes, WorkerRow]
     ) -> WorkerRow | None:
         """The worker that it ran on last, where it is meant for none now."""
-        rows = await self._store.runs(RunFilter(schedule=subject.name, limit=1))
+        rows = await self._runs(subject, RunFilter(limit=1))
         if rows:
             return by_uid.get(rows[0].worker_uid)
         spans = await self._store.applied(schedule_uid=subject.uid)
@@ -282,15 +290,13 @@ class Asking:
         }
         stuck = {one.run.run_id: one.why for one in (await self._given.watch.recent()).stuck}
         found = []
-        for run in await self._store.runs(wanted):
-            if run.schedule_uid == subject.uid and run.run_id not in waits:
+        for run in await self._runs(subject, wanted):
+            if run.run_id not in waits:
                 why_stuck = stuck.get(run.run_id, "")
                 found.append(_Found(run.slot, run, "stuck" if why_stuck else "", why_stuck))
         found += [_Found(row.slot, row) for row in waits.values()]
         ran = {(one.slot, _worker_of(one.cover)) for one in found}
-        for row in await self._store.ranges(wanted):
-            if row.schedule_uid != subject.uid:
-                continue
+        for row in await self._ranges(subject, wanted):
             slot = await self._slot_in(row, subject, at, until)
             if slot is not None and (slot, row.worker_uid) not in ran:
                 found.append(_Found(slot, row))
@@ -369,9 +375,8 @@ class Asking:
             ):
                 return _Found(stuck.run.slot, stuck.run, "stuck", stuck.why)
         wanted = RunFilter(worker=name, schedule=subject.name, limit=20)
-        runs = [one for one in await self._store.runs(wanted) if one.schedule_uid == subject.uid]
-        rows = await self._store.ranges(wanted)
-        ranges = [one for one in rows if one.schedule_uid == subject.uid]
+        runs = await self._runs(subject, wanted)
+        ranges = await self._ranges(subject, wanted)
         waits = await self._store.waiting(
             worker_uid=None if worker is None else worker.uid, schedule_uid=subject.uid
         )
@@ -439,6 +444,24 @@ class Asking:
         own = next((one for one in timers if one.worker_uid == uid), None)
         return own or next((one for one in timers if not one.worker_uid), None)
 
+    async def _runs(self, subject: _Subject, wanted: RunFilter) -> list[RunRow]:
+        """Its runs, under all its names, newest first."""
+        rows: list[RunRow] = []
+        for name in subject.names:
+            found = await self._store.runs(replace(wanted, schedule=name))
+            rows += [row for row in found if row.schedule_uid == subject.uid]
+        rows.sort(key=lambda row: (row.slot, row.run_id), reverse=True)
+        return rows[: wanted.limit]
+
+    async def _ranges(self, subject: _Subject, wanted: RunFilter) -> list[SlotRange]:
+        """What did not run of it, under all its names, newest first."""
+        rows: list[SlotRange] = []
+        for name in subject.names:
+            found = await self._store.ranges(replace(wanted, schedule=name))
+            rows += [row for row in found if row.schedule_uid == subject.uid]
+        rows.sort(key=lambda row: row.key, reverse=True)
+        return rows[: wanted.limit]
+
     async def _stuck(self, run: RunRow) -> str:
         if run.verdict is not None:
             return ""
@@ -480,6 +503,7 @@ class Asking:
             timer=await self._timer(subject, worker),
             others=others,
             removed=None if definition is not None else _removed(subject),
+            renamed=_renamed(subject),
         )
         facts = await self._more(facts, subject, worker)
         return Answer(why.explain(facts), facts)
@@ -563,21 +587,16 @@ class Asking:
 
     async def _history(self, subject: _Subject, run: RunRow) -> tuple[Before, Since]:
         """What ran before this run on its worker, and what changed since it was good last."""
-        wanted = RunFilter(
-            worker=run.worker, schedule=run.schedule, until=run.slot, limit=why.OKS_MOST
-        )
-        rows = [
-            row
-            for row in await self._store.runs(wanted)
-            if row.schedule_uid == run.schedule_uid and row.verdict is not None
-        ]
+        wanted = RunFilter(worker=run.worker, until=run.slot, limit=why.OKS_MOST)
+        found = await self._runs(subject, wanted)
+        rows = [row for row in found if row.verdict is not None]
         oks = next((n for n, row in enumerate(rows) if row.verdict is not Verdict.OK), len(rows))
         failed = [n for n, row in enumerate(rows) if row.verdict not in FAILURES]
         failures = rows[: failed[0] if failed else len(rows)]
         good = next((row for row in rows if row.verdict is Verdict.OK), None)
         if good is None and len(rows) == why.OKS_MOST:
             older = replace(wanted, verdicts=frozenset({Verdict.OK}), limit=1)
-            good = next(iter(await self._store.runs(older)), None)
+            good = next(iter(await self._runs(subject, older)), None)
         since = failures[-1].slot if failures else None
         before = Before(oks, 1 + len(failures), since, good)
         return before, await self._changed(subject, good, run)
@@ -678,9 +697,8 @@ class Asking:
             until=slot + 1,
             limit=20,
         )
-        for run in await self._store.runs(wanted):
-            going_on = run.ended_at is None or run.ended_at >= slot
-            if run.schedule_uid == subject.uid and going_on:
+        for run in await self._runs(subject, wanted):
+            if run.ended_at is None or run.ended_at >= slot:
                 return run
         return None
 
@@ -729,6 +747,13 @@ def _in_force(versions: Sequence[VersionRow], at: int) -> VersionRow | None:
     """The version that was in force at an instant."""
     found = [one for one in versions if one.from_at <= at]
     return found[-1] if found else None
+
+
+def _renamed(subject: _Subject) -> tuple[str, int] | None:
+    bore = [one for one in subject.versions if one.name == subject.asked]
+    if not bore or bore[-1].until_at is None:
+        return None
+    return subject.asked, bore[-1].until_at
 
 
 def _removed(subject: _Subject) -> int | None:

@@ -173,6 +173,8 @@ class Facts:
     """A name of a worker that may have been meant."""
     removed: int | None = None
     """Since when it is not in force."""
+    renamed: tuple[str, int] | None = None
+    """The name by which it was asked for, which it bore until then."""
 
     @property
     def now(self) -> int:
@@ -191,7 +193,7 @@ class Step:
     command: str = ""
 
     def __str__(self) -> str:
-        return f"{self.words}:  {self.command}" if self.command else f"{self.words}."
+        return f"{self.words}:  {self.command}" if self.command else self.words
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +341,9 @@ class _Teller:
 
     def because(self) -> Iterator[str]:
         """The sentences, the most telling first."""
+        if self.facts.renamed is not None:
+            name, until = self.facts.renamed
+            yield f"Until {self.face.about(until)} it was called {safe(name)}."
         yield from self._by_whom()
         tell: Mapping[str, Callable[[], Iterator[str]]] = {
             "ok": self._ok,

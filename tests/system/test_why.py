@@ -318,3 +318,34 @@ async def test_a_worker_that_changed_its_version_is_told(barto: World) -> None:
     await barto.clock.advance(seconds=3)
     assert len(await barto.store.events(0, kinds={"worker joined"})) == 1
     await barto.close()
+
+
+async def test_a_schedule_that_was_renamed_keeps_its_history(barto: World) -> None:
+    toml = TOML + 'id = "b1"\n'
+    await begun(barto, toml)
+    await barto.clock.advance(minutes=1)
+    await barto.configure(toml.replace('"backup"', '"dump"').replace("true", "exit 1"))
+    await barto.clock.advance(minutes=1)
+    told = await why(barto, "backup")
+    assert told["headline"].startswith("dump on web1, due Tue 15 Jan 01:00 (Europe/Berlin): ok.")
+    assert told["because"][0] == "Until Tue 15 Jan 01:00 it was called backup."
+    await barto.clock.advance(hours=1)
+    told = await why(barto, "dump")
+    assert "That is new: the run before was ok." in told["because"]
+    assert any("cmds changed" in one for one in told["because"])
+    await barto.close()
+
+
+async def test_a_server_that_was_not_there_itself_says_so(barto: World) -> None:
+    await begun(barto)
+    await barto.clock.advance(minutes=30)
+    await barto.workers["web1"].crash()
+    await barto.stop_server(crash=True)
+    await barto.clock.advance(hours=1)
+    await barto.start_server()
+    await barto.clock.advance(minutes=1)
+    barto.workers["web1"].start()
+    await barto.clock.advance(minutes=1)
+    told = await why(barto)
+    assert "The server was not there either, until 02:29." in told["because"]
+    await barto.close()

@@ -181,7 +181,7 @@ def test_a_failure_is_told_with_what_it_said_last() -> None:
         "Next: Wed 25 Nov 02:00.\n"
         f"All that it printed:  barto logs {NAME}\n"
         f"To run it once more:  barto rerun {NAME}\n"
-        "Runbook: https://wiki/backup."
+        "Runbook: https://wiki/backup"
     )
     assert found.act is Act.YES
 
@@ -220,6 +220,11 @@ def test_what_went_well_says_how_long_it_took() -> None:
     assert told(a_run(), timer=None) == "It took 42s."
     assert "(usual: 10s), longer than usual" in told(a_run(), usual=[10 * SECOND])
     assert told(a_run(started_at=None), timer=None) == ""
+
+
+def test_a_name_of_before_is_told() -> None:
+    text = told(a_run(), renamed=("dump", berlin("23 10:12")), timer=None)
+    assert text == "Until Mon 23 Nov 10:12 it was called dump. It took 42s."
 
 
 def test_what_began_late_says_so() -> None:
