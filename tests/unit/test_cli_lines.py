@@ -70,6 +70,7 @@ def test_what_is_no_text_is_shown_as_an_escape() -> None:
     lines = Lines("web1", "1")
     data = bytes_of({"text": None, "base64": base64.b64encode(b"\xff!\r\n").decode()})
     assert [one.text for one in lines.feed("stdout", at(0), data)] == ["\\xff!"]
+    assert bytes_of({"text": "é", "base64": None}) == b"\xc3\xa9"
 
 
 @given(st.text(max_size=30))
