@@ -117,6 +117,7 @@ ROOMS: dict[str, Room] = {
     "bartos.endpoints": Room.SHELL,
     "bartos.api": Room.SHELL,
     "bartos.web": Room.SHELL,
+    "bartos.web.strip": Room.CORE,
     "bartos.web.words": Room.CORE,
     "bartos.sessions": Room.CORE,
     "bartos.config": Room.SHELL,

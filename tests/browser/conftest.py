@@ -44,7 +44,8 @@ SCHEDULES = "".join(
             "alpha",
             FAR,
             [
-                "echo 'connecting to db1'; until [ -e go ]; do sleep 0.1; done; echo 'connection refused' >&2; exit 3"
+                "echo connecting; until [ -e go ]; do sleep 0.1; done; "
+                "echo 'connection refused' >&2; exit 3"
             ],
         ),
         schedule("long", "beta", FAR, ["echo begins; exec sleep 600"]),

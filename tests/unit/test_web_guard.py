@@ -128,6 +128,7 @@ async def test_another_file_is_not_there_whoever_asks() -> None:
         assert (await request(over_unix_socket(app), f"/static/{name}")).status == 404
 
 
+@pytest.mark.real_loop  # some of it is counted in a thread
 @pytest.mark.parametrize("path", [path for path in page_paths() if path != "/logout"])
 async def test_over_the_unix_socket_and_with_a_key_pages_are_open(path: str) -> None:
     app = shared()

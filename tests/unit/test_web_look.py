@@ -11,7 +11,7 @@ from bartos.api.models import Range
 from bartos.api.schedules import Bar
 from bartos.web.assets import ASSETS
 from bartos.web.pages import TEMPLATES
-from bartos.web.strip import HEIGHT, LEAST, STEP, strip
+from bartos.web.strip import FOOT, HEIGHT, LEAST, STEP, strip
 from libbarto.states import LOOKS
 from tests.unit.test_states import contrast
 
@@ -104,7 +104,7 @@ def test_a_strip_ends_at_the_right_and_has_gaps_where_nothing_ran() -> None:
     assert made.bars[2].reason == "asleep"
     assert made.ids == "id-0 id-1 - id-3"
     assert made.words == "last 4: 3 ok, 1 missed"
-    assert made.width == 10 * STEP
+    assert (made.width, made.height) == (10 * STEP, HEIGHT + FOOT)
 
 
 def test_a_long_absence_fills_no_more_than_the_strip() -> None:

@@ -148,12 +148,11 @@ def size(number: int) -> str:
     """
     if number < 1000:
         return f"{number} B"
-    amount: float = number
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1000
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:,.0f} {unit}"
-    raise AssertionError("GB is the last unit")
+    unit, amount = "kB", number / 1000
+    for larger in ("MB", "GB"):
+        if amount >= 1000:
+            unit, amount = larger, amount / 1000
+    return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:,.0f} {unit}"
 
 
 def count(number: int, one: str = "", many: str = "") -> str:
