@@ -182,6 +182,8 @@ class Agent:
     async def _run_once(self) -> None:
         self._journal_error = None
         state = await self.journal.load()
+        # What was committed without a report is in the spool, and nobody has told of it.
+        self.on_records()
         now = self._now()
         if self._fine_at is None:
             self._fine_at = now.wall

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from bartoc.journal import Transaction
+from bartoc.journal_memory import MemoryJournal
+from bartoc.runner import ScriptedRunner
 from bartos.store.port import RunFilter
+from libbarto.errors import JournalError
 from libbarto.message.v2.record import Verdict
-from libbarto.testing import run
-from tests.system.world import World
+from libbarto.testing import Link, run
+from tests.system.world import SERVER, WorkerHost, World, named
 
 MINUTELY = """
 [[schedule]]
@@ -21,6 +25,7 @@ workers = "vader"
 on_calendar = "daily"
 cmds = ["sleep 90; echo hi"]
 """
+DAILY = SLOW.replace("vader", "*").replace("sleep 90", "sleep 1")
 
 
 async def test_a_schedule_runs_and_its_output_is_stored(barto: World) -> None:
@@ -307,4 +312,33 @@ async def test_workers_beyond_the_pool_of_credit_are_served_too(barto: World) ->
     for name in barto.workers:
         assert len(barto.store.output(name)) >= 4 * 20_001
     assert server.pool.free == 0, "what was never taken is not given back"
+    await barto.close()
+
+
+class Mute(MemoryJournal):
+    """A journal that commits the end of a run, and once reports that it did not."""
+
+    said = False
+
+    async def commit(self, transaction: Transaction) -> frozenset[tuple[bytes, int]]:
+        made = await super().commit(transaction)
+        if transaction.ended and not self.said:
+            self.said = True
+            raise JournalError("nobody knows")
+        return made
+
+
+async def test_what_was_committed_without_a_report_is_told_all_the_same() -> None:
+    barto = World()
+    await barto.start_server(DAILY)
+    journal = Mute(named("worker han"), named("spool han"))
+    runner = ScriptedRunner(barto.clock)
+    link = Link("han", SERVER)
+    han = WorkerHost(barto, "han", link, barto.clock, journal, runner)
+    barto.workers["han"] = han
+    han.start()
+    await barto.clock.advance(minutes=3)
+    assert journal.said
+    (run,) = await barto.runs()
+    assert run.verdict is Verdict.OK, "nothing came after it"
     await barto.close()
