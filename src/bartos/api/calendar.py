@@ -4,7 +4,6 @@ place where it cannot be read.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -147,9 +146,7 @@ async def calendar(
     after = given.clock.now() if since is None else instant_of(since)
     rules = Rules(zone, dst_gap, dst_repeat)
     texts = [one.strip() for one in text]
-    # What comes rarely is looked for through the centuries.
-    found = await asyncio.to_thread(explain, texts, kind, rules, after, limit)
-    return CalendarPreview.of(found, zone)
+    return CalendarPreview.of(explain(texts, kind, rules, after, limit), zone)
 
 
 def _local(start: Start) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -22,6 +23,12 @@ HOUR_US = 3600 * SECOND_US
 HOURS_MAX = 31 * 24 + 1
 NAMED = 5
 """Schedules that are named of an hour."""
+
+AT_ONCE = 1000
+"""Schedules on workers that are counted without a thread."""
+
+Asked = ParamSpec("Asked")
+Answered = TypeVar("Answered")
 
 router = APIRouter(prefix="/api/v1", tags=["calendar"])
 
@@ -50,6 +57,16 @@ class PlannedHours(BaseModel):
     estimated: bool = Field(description="some numbers stand for more workers than were counted")
 
 
+async def aside(
+    pairs: int, count: Callable[Asked, Answered], *args: Asked.args, **more: Asked.kwargs
+) -> Answered:
+    """Count for so many schedules on workers: of a large fleet it takes a while, in which nobody
+    else may wait."""
+    if pairs <= AT_ONCE:
+        return count(*args, **more)
+    return await asyncio.to_thread(count, *args, **more)
+
+
 @router.get("/planned", responses={409: {}})
 async def planned_hours(
     given: Given,
@@ -70,8 +87,9 @@ async def planned_hours(
     rows = [row for row in await given.store.workers() if worker is None or row.name == worker]
     facts = [facts_of(row) for row in rows]
     window = Window(first, end, HOUR_US)
-    # A large fleet's week takes a while, in which nobody else may wait.
-    counted = await asyncio.to_thread(planned, definitions, facts, window, given.planner.pauses)
+    counted = await aside(
+        len(definitions) * len(facts), planned, definitions, facts, window, given.planner.pauses
+    )
     told = []
     for number in range(hours):
         found = counted.spans.get(number)

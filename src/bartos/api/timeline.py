@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -17,6 +16,7 @@ from pydantic import BaseModel, Field
 from bartos.api.asked import Date
 from bartos.api.given import Given
 from bartos.api.models import instant_of, moment
+from bartos.api.planned import aside
 from bartos.api.problems import Problem
 from bartos.dayline import ROWS_MAX, Day, Row, Tick, rows
 from bartos.hourly import Window, planned
@@ -153,7 +153,11 @@ async def timeline(
     )
     workers = [facts_of(row) for row in await given.store.workers()]
     asked = [it for it in workers if worker is None or it.name == worker]
-    ticks = await asyncio.to_thread(_ticks, given.planner, asked, span, by, schedule)
+    ticks = await aside(
+        len(given.planner.definitions) * len(asked),
+        _ticks,
+        *(given.planner, asked, span, by, schedule),
+    )
     name_of: Callable[[RunRow | SlotRange], str] = (
         (lambda row: row.schedule) if by is By.SCHEDULE else (lambda row: row.worker)
     )
