@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from email.errors import MessageError
+from email.headerregistry import Address
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -16,8 +18,13 @@ _ADDRESS: Final = re.compile(r"[^@\s<>\"(),:;\x00-\x1f]+@[A-Za-z0-9](?:[A-Za-z0-
 
 
 def _mail_address(text: str) -> str:
+    wrong = UserError(f'"{text}" is no address of mail; write ops@example.org')
     if not _ADDRESS.fullmatch(text):
-        raise UserError(f'"{text}" is no address of mail; write ops@example.org')
+        raise wrong
+    try:
+        Address(addr_spec=text)
+    except (ValueError, MessageError):
+        raise wrong from None
     return text
 
 

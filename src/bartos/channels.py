@@ -6,6 +6,7 @@ import ipaddress
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -92,7 +93,10 @@ class MailChannel:
         return f"{', '.join(self.to)} by {by}"
 
     async def send(self, message: Message) -> str:
-        written = letter(message, self.sender, self.to)
+        try:
+            written = letter(message, self.sender, self.to)
+        except (ValueError, MessageError) as error:
+            raise Undelivered(f"{self.sender} is no address of mail: say sender") from error
         if self.server is not None:
             return await mail(self.server, written)
         command = [self.sendmail, "-i", "-f", self.sender, "--", *self.to]

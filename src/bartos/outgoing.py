@@ -71,7 +71,7 @@ async def _in_thread(work: _Blocking, patience: float) -> str:
             return await running
     except TimeoutError as error:
         raise Undelivered(f"no answer within {patience:.0f} s") from error
-    except (OSError, http.client.HTTPException, smtplib.SMTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException, smtplib.SMTPException) as error:
         raise Undelivered(_described(error)) from error
     finally:
         if not running.done() or running.cancelled():

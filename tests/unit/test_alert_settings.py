@@ -98,6 +98,14 @@ def test_mail_goes_by_sendmail_where_no_host_is_said(
     assert [key for key, _ in doubts(said)] == ["alerts.smtp"]
 
 
+async def test_a_host_whose_name_makes_no_address_is_told_when_mail_is_sent(
+    tmp_path: Path,
+) -> None:
+    said = alerts(tmp_path, '[alerts]\nmail = "ops@example.org"\n[alerts.smtp]\nhost = "m"\n')
+    with pytest.raises(Undelivered, match="say sender"):
+        await channels_of(said, "a b")["mail"].send(message_of_test("ab", 0, "https://b", "ann"))
+
+
 async def test_a_password_that_cannot_be_read_is_told_when_mail_is_sent(tmp_path: Path) -> None:
     said = alerts(
         tmp_path,
@@ -120,6 +128,7 @@ async def test_a_password_that_cannot_be_read_is_told_when_mail_is_sent(tmp_path
         ('[alerts]\nwebhook = "https://chat:0/s3cret"', "alerts.webhook: it is no address"),
         ('[alerts]\nwebhook = "https://chat/s3cret\\r\\nX: y"', "alerts.webhook: it is no address"),
         ('[alerts]\nwebhook = "https://a:s3cret@chat/"', "alerts.webhook: user and password"),
+        ('[alerts]\nmail = "a..b@c"', 'alerts.mail: "a..b@c" is no address of mail'),
         ('[alerts]\nmail = "ops"', 'alerts.mail: "ops" is no address of mail'),
         ('[alerts]\nmail = "a@b\\r\\nBcc: c@d"', "alerts.mail: "),
         ("[alerts]\nmail = []", "alerts.mail: expected an address"),
