@@ -35,6 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_wheel_has_all_that_the_programs_need(installed: Path) -> None:
     for name in (
         "bartos/demo.toml",
+        "bartos/web/static/barto.css",
+        "bartos/web/templates/layout.html",
         "bartos/store/migrations/env.py",
         "bartos/store/migrations/versions/r0001_first.py",
         "bartoc/keeper/__main__.py",
