@@ -147,7 +147,7 @@ def completion(
     context: cli.Context,
     shell: Annotated[ShellName, cli.Argument("bash|zsh|fish", help="The shell.")],
 ) -> None:
-    """Print what makes a shell complete commands, options, and the names that the server knows.
+    """Print what makes a shell complete: commands, options, and the names that the server knows.
 
     Examples:
         source <(barto-cli completion bash)

@@ -63,6 +63,10 @@ class Progress:
         """What is waited for from now on, and how much of it is done."""
         self._words, self._done, self._of = words, done, of
 
+    def stop(self) -> None:
+        """From now on nothing is drawn: what is awaited is shown by itself, as it comes."""
+        self._on = False
+
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """While it lasts, the line may be seen; behind it, it is gone."""

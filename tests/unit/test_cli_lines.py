@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from barto_cli import progress
 from barto_cli.commands.watch import Teller, line
 from barto_cli.events import Event, events
+from barto_cli.given import screen_of
 from barto_cli.lines import (
     COMPARED,
     PALETTE,
@@ -226,3 +227,32 @@ def test_nothing_is_drawn_where_nobody_looks() -> None:
     with progress.Progress(out, on=False).waiting():
         pass
     assert out.getvalue() == ""
+
+
+def test_what_shows_itself_has_no_line_beside_it() -> None:
+    out = io.StringIO()
+    shown = progress.Progress(out, on=True)
+    shown.stop()
+    with shown.waiting():
+        pass
+    assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "colour"),
+    [
+        ({}, False),
+        ({"CLICOLOR_FORCE": "1"}, True),
+        ({"CLICOLOR_FORCE": "0"}, False),
+        ({"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_colours_go_to_a_pipe_only_where_that_is_wished(
+    environment: dict[str, str], colour: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CLICOLOR_FORCE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    screen = screen_of(io.StringIO(), utc=True)
+    assert (screen.colour, screen.shapes, screen.width) == (colour, False, None)

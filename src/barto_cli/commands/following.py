@@ -65,8 +65,19 @@ class Follower:
 
     def until_ended(self) -> None:
         """Until each has ended, or is known not to start now."""
+        progress = self.given.progress
+        if self.shown:
+            progress.stop()
+        with progress.waiting():
+            self._wait()
+        for one in self._runs:
+            self._say_end(one)
+
+    def _wait(self) -> None:
         pause = POLL_FIRST_S
         while not all(one.over for one in self._runs):
+            over = sum(one.over for one in self._runs)
+            self.given.progress.say("runs have ended", over, len(self._runs))
             moved = self._look_at_orders()
             for one in self._runs:
                 if not one.over:
@@ -74,8 +85,6 @@ class Follower:
             pause = POLL_FIRST_S if moved else min(POLL_MOST_S, pause * 1.5)
             if not all(one.over for one in self._runs):
                 time.sleep(pause)
-        for one in self._runs:
-            self._say_end(one)
 
     # -- what there is to see ---------------------------------------------------------------------
 
@@ -175,5 +184,6 @@ class Follower:
             self.given.note(f"{one.worker or 'it'} {one.reason}")
             return
         words = outcome(one.known or {"verdict": one.verdict, "reason": one.reason})
-        words = self.given.screen.paint(words, COLOURS.get(one.verdict))
-        self.given.note(f"{plain(one.worker)}: {words}" if one.worker else words)
+        words = self.given.screen.shape(one.verdict) + words
+        words = f"{plain(one.worker)}: {words}" if one.worker else words
+        self.given.say(words, COLOURS.get(one.verdict))

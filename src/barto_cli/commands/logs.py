@@ -320,6 +320,7 @@ class _Reader:
     # -- what comes -------------------------------------------------------------------------------
 
     def _follow(self) -> None:
+        self.given.progress.stop()
         pause = LOOK_S
         while self._followed or self.schedule is not None:
             try:

@@ -66,6 +66,7 @@ def watch(given: Given, schedule: str | None, worker: str | None) -> None:
     if schedule is not None and not is_schedule(given, schedule):
         raise unknown(given, schedule)
     query = {"schedule": schedule, "worker": worker}
+    given.progress.stop()
     if given.form is Format.TABLE and given.screen.terminal and sys.stdin.isatty():
         _Live(given, query).run()
         return
