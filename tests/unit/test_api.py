@@ -326,6 +326,17 @@ async def test_a_store_that_cannot_be_written_is_not_ready() -> None:
     assert answer.json()["store"] == "it can be read and not written: its disk may be full"
 
 
+async def test_before_the_schedules_are_read_none_is_said_to_be_missing() -> None:
+    barto = Barto()
+    path = "/api/v1/schedules/nightly/resume"
+    headers = {"content-type": "application/json"}
+    for begun, status in ((False, 503), (True, 404)):
+        barto.facts = Facts(KEY, "store", "file", begun=begun)
+        app = served(barto)
+        answer = await request(app, path, method="POST", headers=headers, body=b"{}")
+        assert answer.status == status
+
+
 async def test_a_store_that_is_away_is_a_503_and_not_half_an_answer() -> None:
     barto = Barto()
     await barto.run("web1", "backup", printed=[(OUT, b"x")])

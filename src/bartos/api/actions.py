@@ -196,6 +196,9 @@ def find_schedule(given: Services, name: str) -> Definition:
     definitions = given.actions.definitions
     found = [one for one in definitions if one.name == name]
     found = found or [one for one in definitions if one.bare_name == name]
+    if not found and not given.facts().begun:
+        text = "the schedules have not been read since the server's start; ask once more"
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, text)
     if not found:
         near = nearest(name, [one.name for one in definitions])
         hint = f"; did you mean {near}?" if near else ""
