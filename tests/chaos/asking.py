@@ -71,7 +71,7 @@ class Asking:
             try:
                 return self.ask(path, body)
             except Refused as error:
-                no = any(f": {status} " in str(error) for status in (400, 404, 409))
+                no = any(f": {status} " in str(error) for status in (400, 409))
                 if no or time.monotonic() > deadline:
                     raise
             time.sleep(AGAIN_S)

@@ -67,6 +67,9 @@ OVERLAP_US: Final = 300_000
 
 RAN: Final = frozenset({"ok", "failed", "timed_out", "cancelled"})
 DID_NOT_RUN: Final = frozenset({"skipped", "missed", "lost"})
+SERVER_FAULTS: Final = frozenset(
+    kind for kind in FaultKind if kind.value.startswith(("bartos.", "store."))
+)
 DID_NOT_START: Final = "did not start"
 
 Lines: TypeAlias = list[Run | Range]
@@ -361,9 +364,10 @@ class _Check:
             for hold in self.history.holds
         )
         if definition.one:
-            # The server goes on until it has an answer: only what was removed meanwhile is left.
-            removed = "removed" in line.reason and slot >= self.frame.ended - CONVERGED_US
-            explained = line.verdict == "skipped" and removed
+            # The server goes on until it has an answer; only where it was not left in peace for a
+            # minute since then, some may be left when its schedule is removed.
+            removed = line.verdict == "skipped" and "removed" in line.reason
+            explained = removed and self._longest_peace(slot) < CONVERGED_US
             explained = explained or (line.verdict == "cancelled" and self._was_cancelled(line.run))
         elif line.verdict == "skipped" and "paused" in line.reason:
             explained = paused
@@ -383,6 +387,15 @@ class _Check:
         elif not self.found.faults and not paused:
             text = f"{line.verdict} ({line.reason}), though there was no fault"
             self.broken("I2", text, **where)  # type: ignore[arg-type]
+
+    def _longest_peace(self, since: int) -> int:
+        """The longest time from then to the end of the load without a fault of server or store."""
+        longest, quiet_since = 0, since
+        for fault in self.history.faults:
+            if fault.kind in SERVER_FAULTS and fault.ended > since:
+                longest = max(longest, fault.began - quiet_since)
+                quiet_since = max(quiet_since, fault.ended)
+        return max(longest, self.frame.ended - quiet_since)
 
     def _was_cancelled(self, run: str, schedule: str = "") -> bool:
         """Did somebody want it to end, or may he have, as no answer came?"""

@@ -724,6 +724,31 @@ def test_a_floating_start_is_given_up_only_where_its_schedule_went(
         only(judgement, "I2")
 
 
+def test_where_the_server_was_in_peace_for_a_minute_no_start_is_left(lent: History) -> None:
+    frame = msgspec.structs.replace(lent.frame, ended=at(SLOTS) + 60 * SECOND)
+    later = changed(lent, frame=frame)
+    line = not_run(LENT, 10, "skipped", "the schedule was removed or disabled")
+    told = [one for one in journal(later).told if getattr(one, "run", "") != LENT]
+    edited = changed(without_run(later, LENT), ranges=[*lent.ranges, line])
+    edited = edited_journal(edited, told=told)
+
+    def is_explained(history: History) -> bool:
+        return not any(
+            violation.slot == at(10) and violation.schedule == "float"
+            for violation in check(history).violations
+        )
+
+    assert not is_explained(edited)
+    kill = Fault(
+        number=9,
+        kind=FaultKind.BARTOS_KILL,
+        targets=["server"],
+        began=at(50),
+        ended=at(55),
+    )
+    assert is_explained(changed(edited, faults=[*edited.faults, kill]))
+
+
 def test_a_floating_start_that_a_run_and_a_range_tell_of_has_two_lines(lent: History) -> None:
     line = not_run(LENT, 10, "missed", "nobody was there")
     only(broken(changed(lent, ranges=[*lent.ranges, line])), "I2")
