@@ -342,6 +342,16 @@ async def test_what_our_own_pages_ask_for_is_done(headers: Mapping[str, str]) ->
     assert answer.status == 200, answer.body
 
 
+async def test_the_history_names_who_is_logged_in_whatever_a_header_says() -> None:
+    one = barto()
+    app = create_app(one.services)
+    headers = {**await session(app), **OURS, "barto-user": "root"}
+    asked = await request(app, "/api/v1/web-link", method="POST", headers=headers)
+    there = await request(app, asked.json()["path"])
+    page = await request(app, "/", headers={"cookie": f"{COOKIE}={cookie_of(there)}"})
+    assert '<span class="who">ann</span>' in page.body.decode()
+
+
 async def test_a_key_needs_no_origin_as_no_browser_sends_it_unasked() -> None:
     app = shared()
     headers = {"authorization": f"Bearer {KEY}", "host": "anything.test"}

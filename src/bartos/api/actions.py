@@ -11,12 +11,13 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from bartos.acting import CONFIRMED, OFFLINE, Done, Meant, Who
 from bartos.api.asked import Flag, Number, Time
 from bartos.api.given import Given, find_run
+from bartos.api.guard import SESSION
 from bartos.api.models import instant_of, maybe, moment
 from bartos.api.problems import Problem
 from bartos.nearest import nearest
@@ -170,11 +171,15 @@ class Pauses(BaseModel):
 
 
 async def user(
+    request: Request,
     barto_user: Annotated[
         str, Header(description="who asks: what the history says, and no proof of it")
     ] = "",
 ) -> str:
-    """Who asks, in words that can be shown."""
+    """Who asks, in words that can be shown: who is logged in, or whom a command names."""
+    session = request.scope.get(SESSION)
+    if session is not None:
+        return session.name or "web"
     shown = "".join(one if one.isprintable() else "?" for one in barto_user.strip())
     return shown[:NAME_MOST] or "api"
 
