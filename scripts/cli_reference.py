@@ -6,9 +6,10 @@ python scripts/cli_reference.py --check    only say whether they are up to date
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ API = """\
 
 Served by bartos under `/api/v1`, as JSON. Whoever asks over the network shows the server's key
 (`Authorization: Bearer KEY`); over the Unix socket in the state directory nothing is asked. Errors
-are problem details (RFC 9457). The description for programs (OpenAPI) is at
-`/api/v1/openapi.json`.
+are problem details (RFC 9457): 400 and 422 for what cannot be read, 401 without a key, 403 and 421
+for browsers that another site sent, 404 for what is not known, 409 for what cannot be as things
+are, 503 while the database is away. Lists come in pages (`limit`, `cursor`, `next`); answers have an
+`ETag`. The description for programs (OpenAPI), with every model, is at `/api/v1/openapi.json`; how
+to ask is told [here](../howto/ask-the-http-api.md).
 """
 
 
@@ -113,8 +117,35 @@ def api() -> Iterator[str]:
                 yield f"| `{one['name']}` | {one['in']} | {meaning} |"
             if parameters:
                 yield ""
-            yield f"Answers {', '.join(route['responses'])}."
+            yield from takes(route)
+            yield answers(route)
             yield ""
+
+
+def takes(route: Mapping[str, Any]) -> Iterator[str]:
+    """What the body holds: an example of all of it."""
+    for kind, content in route.get("requestBody", {}).get("content", {}).items():
+        whole = content.get("example")
+        if kind == "application/json" and whole is not None:
+            yield f"Takes, as JSON: `{json.dumps(whole, ensure_ascii=False)}`"
+            yield ""
+
+
+def answers(route: Mapping[str, Any]) -> str:
+    """What comes back: the model, and which errors."""
+    models, errors = [], []
+    for code, response in route["responses"].items():
+        if int(code) >= 400:
+            errors.append(code)
+            continue
+        for kind, content in response.get("content", {}).items():
+            name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            name = name.rpartition("__")[2]
+            models.append(f"`{name}` ({code})" if name else f"{kind} ({code})")
+        if not response.get("content"):
+            models.append(code)
+    failing = f" Errors: {', '.join(errors)}." if errors else ""
+    return f"Answers {', '.join(models)}.{failing}"
 
 
 def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:

@@ -295,6 +295,13 @@ def _parameter_text(name: str) -> str:
         "name": "its name",
         "request": "the id that the answer to a request for starts has",
         "kind": "what sort of thing",
+        "Last-Event-ID": "the id of the last event that was heard: what comes after it",
+        "stream": "one of them, or both",
+        "by": "what a row is of",
+        "format": "as what",
+        "dst_gap": "as in a schedule",
+        "dst_repeat": "as in a schedule",
+        "exact": "letters as they are, large or small",
     }.get(name, name.replace("_", " ").replace("-", " "))
 
 
