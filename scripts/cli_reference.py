@@ -65,9 +65,9 @@ Served by bartos under `/api/v1`, as JSON. Whoever asks over the network shows t
 (`Authorization: Bearer KEY`); over the Unix socket in the state directory nothing is asked. Errors
 are problem details (RFC 9457): 400 and 422 for what cannot be read, 401 without a key, 403 and 421
 for browsers that another site sent, 404 for what is not known, 409 for what cannot be as things
-are, 503 while the database is away. Lists come in pages (`limit`, `cursor`, `next`); answers have an
-`ETag`. The description for programs (OpenAPI), with every model, is at `/api/v1/openapi.json`; how
-to ask is told [here](../howto/ask-the-http-api.md).
+are, 503 while the database is away. Lists come in pages (`limit`, `cursor`, `next`); answers have
+an `ETag`. The description for programs (OpenAPI), with every model, is at `/api/v1/openapi.json`;
+how to ask is told [here](../howto/ask-the-http-api.md).
 """
 
 
