@@ -16,6 +16,7 @@ from bartos.store.orders import (
     CursorMove,
     CursorRow,
     DispatchChange,
+    DrainRow,
     IntentRow,
     OfferRow,
     OpenIntent,
@@ -400,6 +401,20 @@ async def test_pauses_begin_and_end(settings: StoreSettings | None) -> None:
             (NOON, "pause", ""),
         ]
         assert found[1].facts == {"who": "ann"}
+
+
+async def test_drains_begin_and_end(settings: StoreSettings | None) -> None:
+    async with opened(settings) as store:
+        one = DrainRow(b"1" * 16, "web1", "ann", NOON, "größer", NOON + 5)
+        other = DrainRow(b"2" * 16, "db1", "bob", NOON)
+        await store.change_drains([one, other], [], [Audit(NOON, "drain", {"who": "ann"}, "web1")])
+        assert await store.drains() == [other, one]
+        longer = replace(one, until=None)
+        await store.change_drains([longer], [other.worker_uid], [])
+        assert await store.drains() == [longer]
+        await store.change_drains([], [one.worker_uid, b"?" * 16], [])
+        assert await store.drains() == []
+        assert [(row.kind, row.worker) for row in await store.events(NOON)] == [("drain", "web1")]
 
 
 async def test_audits_go_with_a_change(settings: StoreSettings | None) -> None:

@@ -1,4 +1,5 @@
-"""How what the server starts itself is kept in SQL: intents, offers, cursors, cancels, pauses.
+"""How what the server starts itself is kept in SQL: intents, offers, cursors, cancels, pauses,
+drains.
 
 Whatever is changed may be repeated, since the answer to a COMMIT may be lost: a cursor moves by
 compare-and-set and takes its verdicts along, an intent is closed once, a row that is there stays.
@@ -23,6 +24,7 @@ from bartos.store.orders import (
     CursorRow,
     DispatchChange,
     DispatchState,
+    DrainRow,
     IntentRow,
     OfferRow,
     OpenIntent,
@@ -34,6 +36,7 @@ from bartos.store.orders import (
 )
 from bartos.store.tables import (
     cancellation,
+    drain,
     event,
     fact,
     floating_cursor,
@@ -246,6 +249,41 @@ class Intents:
                         {
                             "schedule_uid": row.schedule_uid,
                             "schedule": row.schedule,
+                            "who": row.who,
+                            "at": row.at,
+                            "reason": row.reason,
+                            "until": row.until,
+                        }
+                        for row in put
+                    ],
+                )
+            await _audit(connection, audits)
+
+    # -- drains -----------------------------------------------------------------------------------
+
+    async def drains(self) -> list[DrainRow]:
+        query = select(drain).order_by(drain.c.worker, drain.c.worker_uid)
+        async with self._engines.read() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            DrainRow(bytes(row.worker_uid), row.worker, row.who, row.at, row.reason, row.until)
+            for row in rows
+        ]
+
+    async def change_drains(
+        self, put: Sequence[DrainRow], drop: Collection[bytes], audits: Sequence[Audit]
+    ) -> None:
+        gone = {*drop, *(row.worker_uid for row in put)}
+        async with self._engines.write() as connection:
+            for part in _parts(sorted(gone)):
+                await connection.execute(delete(drain).where(drain.c.worker_uid.in_(part)))
+            if put:
+                await connection.execute(
+                    insert(drain),
+                    [
+                        {
+                            "worker_uid": row.worker_uid,
+                            "worker": row.worker,
                             "who": row.who,
                             "at": row.at,
                             "reason": row.reason,

@@ -31,6 +31,7 @@ from bartos.store.orders import (
     Audit,
     DispatchChange,
     DispatchState,
+    DrainRow,
     Ordered,
     OrderRow,
     ParentEnd,
@@ -241,6 +242,16 @@ class MemoryStore:
     ) -> None:
         self._reach()
         self._ordered.change_pauses(put, drop, audits)
+
+    async def drains(self) -> list[DrainRow]:
+        self._reach()
+        return self._ordered.drains()
+
+    async def change_drains(
+        self, put: Sequence[DrainRow], drop: Collection[bytes], audits: Sequence[Audit]
+    ) -> None:
+        self._reach()
+        self._ordered.change_drains(put, drop, audits)
 
     async def audit(self, rows: Sequence[Audit]) -> None:
         self._reach()

@@ -15,6 +15,7 @@ from bartos.store.orders import (
     CursorRow,
     DispatchChange,
     DispatchState,
+    DrainRow,
     IntentRow,
     OfferRow,
     OpenIntent,
@@ -65,6 +66,7 @@ class MemoryOrders:
         self._ends: dict[bytes, ParentEnd] = {}
         self._watched: frozenset[bytes] = frozenset()
         self._pauses: dict[bytes, PauseRow] = {}
+        self._drains: dict[bytes, DrainRow] = {}
 
     # -- what is open -----------------------------------------------------------------------------
 
@@ -273,5 +275,17 @@ class MemoryOrders:
         for uid in drop:
             self._pauses.pop(uid, None)
         self._pauses.update((row.schedule_uid, row) for row in put)
+        for audit in audits:
+            self._history.tell(audit)
+
+    def drains(self) -> list[DrainRow]:
+        return sorted(self._drains.values(), key=lambda row: (row.worker, row.worker_uid))
+
+    def change_drains(
+        self, put: Sequence[DrainRow], drop: Collection[bytes], audits: Sequence[Audit]
+    ) -> None:
+        for uid in drop:
+            self._drains.pop(uid, None)
+        self._drains.update((row.worker_uid, row) for row in put)
         for audit in audits:
             self._history.tell(audit)

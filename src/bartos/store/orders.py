@@ -171,6 +171,19 @@ class PauseRow:
 
 
 @dataclass(frozen=True, slots=True)
+class DrainRow:
+    """A worker that is to start nothing: who said so, when, why, and until when, if that is
+    known."""
+
+    worker_uid: bytes
+    worker: str
+    who: str
+    at: int
+    reason: str = ""
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchChange:
     """What the dispatcher has the store commit, all or nothing, in this order."""
 
@@ -285,6 +298,15 @@ class Orders(Protocol):
         self, put: Sequence[PauseRow], drop: Collection[bytes], audits: Sequence[Audit]
     ) -> None:
         """Begin pauses (in place of those there are) and end others."""
+
+    async def drains(self) -> list[DrainRow]:
+        """The workers that are drained, by name."""
+
+    async def change_drains(
+        self, put: Sequence[DrainRow], drop: Collection[bytes], audits: Sequence[Audit]
+    ) -> None:
+        """Begin drains (in place of others of the same workers) and end those of the workers
+        `drop`, in one transaction."""
 
     async def audit(self, rows: Sequence[Audit]) -> None:
         """Record what was done."""

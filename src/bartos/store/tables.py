@@ -394,6 +394,18 @@ pause = Table(
     **_OPTIONS,
 )
 
+drain = Table(
+    "drain",
+    metadata,
+    Column("worker_uid", Identifier, primary_key=True),
+    Column("worker", Name, nullable=False),
+    Column("who", Name, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Long, nullable=False),
+    Column("until", BigInteger),
+    **_OPTIONS,
+)
+
 # -- alerts ---------------------------------------------------------------------------------------
 
 alert = Table(
