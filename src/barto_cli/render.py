@@ -190,7 +190,7 @@ def table(
         number
         for number, column in enumerate(columns)
         if not column.spare or any(line[number] for line in cells)
-    ]
+    ] or [0]
     columns = [columns[number] for number in kept]
     cells = [[line[number] for number in kept] for line in cells]
     widths = _widths(columns, cells)
@@ -201,7 +201,9 @@ def table(
             yield screen.paint(title, DIM)
     for row, texts in zip(held, cells, strict=True):
         paints = [None if column.colour is None else column.colour(row) for column in columns]
-        yield from filter(None, _lines(columns, texts, lines, paints, screen))
+        first, *more = _lines(columns, texts, lines, paints, screen)
+        yield first
+        yield from filter(None, more)
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> list[int]:

@@ -30,7 +30,7 @@ ELSEWHERE: Final = {
     "watch": "goes on until it is interrupted: tests/acceptance/test_cli_faces.py",
     "logs backup -f": "the same",
     **dict.fromkeys(
-        ("run backup", "rerun", "cancel", "pause", "resume"),
+        ("run backup", "rerun", "cancel", "pause", "resume", "drain", "undrain", "exec"),
         "needs a dispatcher: tests/acceptance/test_actions.py",
     ),
     "import": "reads this host: tests/acceptance/test_cli_import.py",

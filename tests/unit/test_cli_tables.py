@@ -17,6 +17,8 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from barto_cli.asked import Wanted
 from barto_cli.commands import (
@@ -501,16 +503,46 @@ def test_every_state_that_users_see_is_explained() -> None:
 # -- tables in general ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 5, 8, 13, 21, 40, 60, 90])
-def test_no_table_is_wider_than_the_terminal(width: int) -> None:
-    rows = [{"a": "x" * n, "b": "漢字" * n, "c": n} for n in range(12)]
+CELLS: Final = st.text("ab漢 ", max_size=25)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[Column], list[dict[str, object]]]:
     columns = [
-        Column("a", "FIRST", useful=1),
-        Column("b", "SECOND", useful=2, least=4),
-        Column("c", "N", right=True, least=None),
+        Column(
+            str(number),
+            draw(st.text("AB", max_size=9)),
+            right=draw(st.booleans()),
+            useful=draw(st.integers(1, 9)),
+            least=draw(st.none() | st.integers(1, 20)),
+            spare=draw(st.booleans()),
+            spills=draw(st.booleans()),
+        )
+        for number in range(draw(st.integers(1, 7)))
     ]
+    rows: list[dict[str, object]] = [
+        {column.key: draw(CELLS) for column in columns} for _ in range(draw(st.integers(1, 3)))
+    ]
+    return columns, rows
+
+
+@given(tables(), st.integers(4, 120))
+@settings(max_examples=60)
+def test_no_table_is_wider_than_the_terminal(
+    drawn: tuple[list[Column], list[dict[str, object]]], width: int
+) -> None:
+    columns, rows = drawn
     for line in table(columns, rows, replace(PIPE, width=width)):
-        assert width_of(line) <= max(width, 3)
+        assert width_of(line) <= width
+
+
+@given(tables())
+@settings(max_examples=60)
+def test_in_a_pipe_a_table_is_whole(drawn: tuple[list[Column], list[dict[str, object]]]) -> None:
+    columns, rows = drawn
+    lines = list(table(columns, rows, PIPE))
+    for row, line in zip(rows, lines[1:], strict=True):
+        assert all(str(text).strip() in line for text in row.values())
 
 
 def test_colours_are_for_states_and_do_not_move_anything() -> None:
