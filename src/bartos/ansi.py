@@ -19,16 +19,19 @@ COLUMNS_MAX: Final = 65_536
 PARAMETERS_MAX: Final = 32
 """Parameters of a sequence that are looked at."""
 
-_TOKEN: Final = re.compile(
+_ALL_BUT_TEXT: Final = (
     "(?P<csi>(?:\x1b\\[|\x9b)(?P<parameters>[0-?]*)(?P<between>[ -/]*)(?P<final>[@-~]))"
     "|(?P<string>(?:\x1b[\\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c))"
     "|(?P<escape>\x1b(?:[ -/]+[0-~]|[0-OQ-WYZ\\\\`-~])?)"
     "|(?P<move>[\r\x08])"
     "|(?P<control>[\x00-\x08\x0a-\x1f\x7f-\x9f])"
     f"|(?P<unseen>(?!\t)[{UNSAFE}])"
-    "|(?P<text>[^\x00-\x08\x0a-\x1f\x7f-\x9f])"
 )
+_TOKEN_BUT_TEXT: Final = re.compile(_ALL_BUT_TEXT)
+_TOKEN: Final = re.compile(f"{_ALL_BUT_TEXT}|(?P<text>[^\x00-\x08\x0a-\x1f\x7f-\x9f])")
 """One step through a line. A sequence that never ends is no sequence: its text is shown."""
+_MOVES: Final = re.compile("[\r\x08]|(?:\x1b\\[|\x9b)[0-?]*K")
+"""What lets text be written over: only with it, a line has to be drawn to be read."""
 
 _FLAGS: Final = {1: "bold", 2: "faint", 3: "italic", 4: "under", 7: "turned", 9: "struck"}
 _CUBE: Final = (0, 95, 135, 175, 215, 255)
@@ -97,7 +100,15 @@ def drawn(text: str, style: Style = PLAIN) -> tuple[list[Run], Style]:
 
 def plain(text: str) -> str:
     """A line without any style: what a search looks at."""
-    return "".join(run.text for run in drawn(text)[0]) if _needs_thought(text) else text
+    if not _needs_thought(text):
+        return text
+    if _MOVES.search(text) is None:
+        return _TOKEN_BUT_TEXT.sub(_as_seen, text[:COLUMNS_MAX])
+    return "".join(run.text for run in drawn(text)[0])
+
+
+def _as_seen(found: re.Match[str]) -> str:
+    return _escape(found[0]) if found.lastgroup == "unseen" else ""
 
 
 _THOUGHT: Final = re.compile(f"(?!\t)[{UNSAFE}]")

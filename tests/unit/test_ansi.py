@@ -52,6 +52,7 @@ def test_nothing_that_is_shown_can_do_anything(text: str) -> None:
 @given(SEQUENCES)
 def test_what_is_drawn_is_drawn_as_itself(text: str) -> None:
     shown = plain(text)
+    assert shown == "".join(run.text for run in drawn(text)[0])
     assert plain(shown) == shown
 
 
