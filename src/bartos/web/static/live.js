@@ -5,7 +5,8 @@
 const live = (() => {
   const listeners = new Map();
   const kinds = ["run", "range", "worker", "schedules", "pauses", "status", "reset"];
-  let source = null, lost = 0, timer = 0, waited = 1;
+  const REST = 60000;
+  let source = null, lost = 0, timer = 0, waited = 1, resting = 0, rested = false;
 
   function on(kind, listener) {
     if (!listeners.has(kind)) listeners.set(kind, []);
@@ -25,7 +26,8 @@ const live = (() => {
       waited = 1;
       show("");
       // The server remembers the last thousand events; who was away longer reads anew.
-      if (away > 30000) tell("reset", null);
+      if (away > 30000 || rested) tell("reset", null);
+      rested = false;
     };
     source.onerror = () => {
       if (!lost) lost = Date.now();
@@ -51,7 +53,20 @@ const live = (() => {
       "; it goes on by itself when the server is back.",
     );
   }
+  // A browser has six connections to a server for all its tabs: one that nobody looks at gives its
+  // own back after a minute, and reads anew when it is looked at again.
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(resting);
+    if (document.hidden) resting = setTimeout(rest, REST);
+    else if (rested && !source) connect();
+  });
+  function rest() {
+    if (!source) return;
+    source.close();
+    source = null;
+    rested = true;
+  }
   addEventListener("pagehide", () => { if (source) source.close(); });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-  return { on, connect };
+  return { on, connect, rest };
 })();

@@ -48,15 +48,24 @@
 
   /* -- one schedule ------------------------------------------------------------------------- */
   const strip = document.getElementById("strip");
+  const shown = strip && strip.dataset.schedule;
   const head = () => document.querySelector("main .head");
   async function renewHead() {
-    const told = await fragment(strip.dataset.schedule), fresh = told && told.querySelector(".head");
-    if (fresh) head().replaceWith(document.adoptNode(fresh));
+    const told = await fragment(shown);
+    if (!told) return;
+    for (const place of ["main .head", "#strip"]) {
+      const fresh = told.querySelector(place.replace("main ", ""));
+      if (fresh) document.querySelector(place).replaceWith(document.adoptNode(fresh));
+    }
+  }
+  let ended = 0;
+  function renewSoon() {
+    if (!ended) ended = setTimeout(() => { ended = 0; renewHead(); }, 1000);
   }
   function inRuns(run) {
-    if (run.schedule !== strip.dataset.schedule) return;
+    if (run.schedule !== shown) return;
     const rows = document.querySelector("#runs tbody");
-    if (!rows) { location.reload(); return; }
+    if (!rows) { again(); return; }
     let row = [...rows.children].find((one) => one.dataset.run === run.id);
     if (!row) {
       row = document.createElement("tr");
@@ -77,7 +86,8 @@
     code.textContent = run.signal ? ` signal ${run.signal}` : run.exit_code ? ` exit ${run.exit_code}` : "";
     state.replaceChildren(barto.mark(run.verdict || "running"), code);
     if (run.verdict === null) took.replaceChildren(run.started ? barto.time(run.started, "elapsed") : "");
-    else took.textContent = barto.duration(run.seconds);
+    else { took.textContent = barto.duration(run.seconds); renewSoon(); }
+    while (rows.children.length > 30) rows.lastElementChild.remove();
   }
 
   if (table) {
@@ -88,12 +98,28 @@
   }
   if (strip) {
     live.on("run", inRuns);
-    live.on("pauses", (told) => { if (isPaused(head()) !== isMeant(told, strip.dataset.schedule)) renewHead(); });
+    live.on("pauses", (told) => { if (isPaused(head()) !== isMeant(told, shown)) renewHead(); });
     document.addEventListener("acted", renewHead);
   }
-  live.on("reset", () => location.reload());
+  // Some events did not reach this page: what it shows is read anew, at most every five seconds.
+  let read = 0, reading = 0;
+  function again() {
+    if (!reading) reading = setTimeout(readAgain, Math.max(300, read + 5000 - Date.now()));
+  }
+  async function readAgain() {
+    read = Date.now();
+    const answer = await fetch(location.href).catch(() => null);
+    reading = 0;
+    if (!answer || !answer.ok || answer.redirected) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const place of ["#schedules tbody", "main .head", "#strip", "#starts", "#runs", "#holes"]) {
+      const old = document.querySelector(place), now = fresh.querySelector(place);
+      if (old && now) old.replaceWith(document.adoptNode(now));
+    }
+  }
+  live.on("reset", again);
   live.on("schedules", (told) => {
-    const shown = table ? [...table.tBodies[0].rows].map((row) => row.dataset.schedule) : [strip.dataset.schedule];
-    if (table || told.schedules.some((one) => shown.includes(one))) barto.offer("Other schedules are in force than this page shows.");
+    const names = table ? [...table.tBodies[0].rows].map((row) => row.dataset.schedule) : [shown];
+    if (table || told.schedules.some((one) => names.includes(one))) barto.offer("Other schedules are in force than this page shows.");
   });
 })();
