@@ -161,7 +161,7 @@ def decide(view: View) -> Outcome | None:
         until = view.now
         if spec.paused_until is not None:
             until = min(until, max(after, spec.paused_until - 1))
-        deciding.passed(after, until, Verdict.SKIPPED, paused(spec.pause_reason))
+        deciding.passed(after, until, Verdict.SKIPPED, paused(spec))
         after = until
     online = view.now if view.offline_from is None else min(view.now, view.offline_from)
     online = max(after, online)
@@ -191,10 +191,7 @@ def is_paused(spec: Schedule, instant: int) -> bool:
     return spec.paused and (spec.paused_until is None or instant < spec.paused_until)
 
 
-def paused(reason: str) -> str:
-    """Why a slot of a paused schedule is skipped.
-
-    >>> paused("maintenance")
-    'paused: maintenance'
-    """
-    return f"paused: {reason}" if reason else "paused"
+def paused(spec: Schedule) -> str:
+    """Why a slot of a paused schedule is skipped: `paused: maintenance`, `drained: new disk`."""
+    word, reason = spec.paused_as, spec.pause_reason
+    return f"{word}: {reason}" if reason else word

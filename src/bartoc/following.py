@@ -112,6 +112,6 @@ def follow(uid: bytes, run_id: bytes, slot: int, verdict: int, draft: Draft) -> 
             cause=run_id,
         )
         if is_paused(spec, now.wall):
-            draft.decided(start, Verdict.SKIPPED, paused(spec.pause_reason))
+            draft.decided(start, Verdict.SKIPPED, paused(spec))
         else:
             draft.wait(start, "follow", now.wall, now.wall + books.host.catch_up_of(spec))

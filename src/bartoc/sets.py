@@ -63,7 +63,7 @@ def apply(pending: NewSet, draft: Draft) -> None:
         if before is None or timing_text(before.spec) != timing_text(timetable.spec):
             _begins(timetable.spec, draft)
         if deciding.is_paused(timetable.spec, now):
-            waiting.paused(uid, deciding.paused(timetable.spec.pause_reason), draft)
+            waiting.paused(uid, deciding.paused(timetable.spec), draft)
     for uid in sorted(old.keys() - books.timetables.keys()):
         waiting.removed(old[uid].spec, draft)
     draft.take_set(StoredSet(pending.generation, pending.hash, pending.body, now))

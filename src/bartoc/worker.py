@@ -376,7 +376,7 @@ class Worker:
             return
         draft.boot(spec.uid)
         if deciding.is_paused(spec, now):
-            reason = deciding.paused(spec.pause_reason)
+            reason = deciding.paused(spec)
             draft.passed(spec, now, now, 1, Verdict.SKIPPED, reason)
         elif books.offline_from is not None and now > books.offline_from:
             draft.passed(spec, now, now, 1, Verdict.MISSED, deciding.NO_SERVER)

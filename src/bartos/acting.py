@@ -1,4 +1,4 @@
-"""What operators do, and how far it has got: run, rerun, cancel, pause and resume.
+"""What operators do, and how far it has got: runs, cancellations, pauses, drains, and commands.
 
 An action is done by the dispatcher; here is found out who is meant by it, and who of them has
 confirmed it. Workers that are away are told when they come back.
@@ -11,19 +11,20 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bartos.dispatch_events import RunAsked, Wanted
+from bartos.dispatch_events import ExecAsked, RunAsked, Wanted
 from bartos.dispatching import Dispatching, cancel_request
+from bartos.floating import holds, pause_words
 from bartos.hub import Hub
 from bartos.plan import may_run, spec_of
 from bartos.planning import Planner, facts_of
 from bartos.schedules import Definition
-from bartos.store.orders import ALL_SCHEDULES, NOBODY, OrderRow, PauseRow
+from bartos.store.orders import ALL_SCHEDULES, NOBODY, DrainRow, OrderRow, PauseRow
 from bartos.store.port import FAILURES, RunFilter, RunRow, Store, WorkerRow
 from libbarto.clock import Clock
 from libbarto.errors import UserError
 from libbarto.identity import Kind
 from libbarto.message.v2.record import Verdict
-from libbarto.message.v2.schedule import SCHEDULE
+from libbarto.message.v2.schedule import SCHEDULE, Schedule
 from libbarto.selector import Selector
 from libbarto.session import OFFER_SPEC_MAX
 
@@ -33,6 +34,13 @@ LOOK_BACK: Final = 10_000
 """So many runs are looked at for the failed ones of a last slot."""
 
 LOOK_AGAIN_S: Final = 0.02
+
+EXEC_UID: Final = hashlib.sha256(b"4:exec,").digest()[:16]
+"""Stands for a schedule where a command is in none."""
+EXEC: Final = "exec"
+"""Its name there."""
+EXEC_WITHIN_US: Final = 60_000_000
+"""So long after it was asked for a command may start: nobody wants it hours later."""
 
 CONFIRMED: Final = "confirmed"
 PENDING: Final = "pending"
@@ -114,10 +122,35 @@ class Actions:
     ) -> Done:
         """Have a schedule run now: on each of its workers (that `on` selects), or where the server
         chooses. Raises `UserError` where it cannot run anywhere."""
-        wanted = await self._wanted(definition, on)
+        wanted, refused = self._without_drained(await self._wanted(definition, on))
         if dry_run:
-            return self._plan([(one, definition.name) for one in wanted])
-        return await self._start(wanted, who, request, (), wait)
+            return self._plan([(one, definition.name) for one in wanted], refused)
+        return await self._start(wanted, who, request, (), wait, refused)
+
+    def _without_drained(self, wanted: Sequence[Wanted]) -> tuple[list[Wanted], list[Meant]]:
+        """Which of these may be started, and the others. Raises `UserError` where none may."""
+        left: list[Wanted] = []
+        refused: list[Meant] = []
+        for one in wanted:
+            reason = None if one.worker is None else self.drained(one.worker[0])
+            if one.worker is None or reason is None:
+                left.append(one)
+            else:
+                refused.append(Meant(one.worker[1], REFUSED, None, None, reason))
+        if refused and not left:
+            more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+            raise UserError(refused[0].reason + more)
+        return left, refused
+
+    def drained(self, uid: bytes) -> str | None:
+        """Why a worker starts nothing now, and how it does again; None where it is not drained."""
+        row = self._planner.drains.get(uid)
+        if row is None or not holds(row, self._clock.now()):
+            return None
+        return (
+            f"{row.worker} is drained ({pause_words(row)}) and starts nothing; "
+            f"barto undrain {row.worker} lets it start again"
+        )
 
     async def _wanted(self, definition: Definition, on: str | None) -> list[Wanted]:
         self._may_start(definition)
@@ -184,10 +217,62 @@ class Actions:
             if key not in wanted:
                 wanted[key] = Wanted(definition.uid, worker)
                 names.append(definition.name)
+        left, refused = self._without_drained(list(wanted.values()))
         if dry_run:
-            return self._plan(list(zip(wanted.values(), names, strict=True)))
+            by_name = dict(zip(wanted.values(), names, strict=True))
+            return self._plan([(one, by_name[one]) for one in left], refused)
         again = tuple(run.run_id for run in runs)
-        return await self._start(list(wanted.values()), who, request, again, wait)
+        return await self._start(left, who, request, again, wait, refused)
+
+    async def execute(
+        self,
+        on: str,
+        command: str,
+        who: Who,
+        *,
+        shell: Sequence[str] = ("/bin/sh", "-c"),
+        timeout: float | None = None,
+        request: bytes | None = None,
+        wait: float = 0.0,
+        dry_run: bool = False,
+    ) -> Done:
+        """Run a command once, in no schedule, on each worker that `on` selects; `timeout` in
+        seconds. Raises `UserError` where it cannot run anywhere."""
+        selector = Selector.parse(on)
+        rows = [
+            row
+            for row in await self._store.workers()
+            if selector.matches(row.name, facts_of(row).words)
+        ]
+        if not rows:
+            raise UserError(f'no worker is meant by "{on}"')
+        spec = Schedule(
+            uid=EXEC_UID,
+            name=EXEC,
+            calendars=[],
+            steps=[command],
+            shell=list(shell),
+            timeout_us=None if timeout is None else round(timeout * 1e6),
+            overlap="allow",
+            missed="none",
+        )
+        size = len(SCHEDULE.encode(spec))
+        if size > OFFER_SPEC_MAX:
+            raise UserError(
+                f"the command has {size} bytes, at most {OFFER_SPEC_MAX} can be sent: put it into "
+                "a file there"
+            )
+        wanted, refused = self._without_drained(
+            [Wanted(EXEC_UID, (row.uid, row.name)) for row in rows]
+        )
+        if dry_run:
+            return self._plan([(one, EXEC) for one in wanted], refused)
+        workers = [one.worker for one in wanted if one.worker is not None]
+        request = request or self._new_id()
+        await self._dispatching.run(
+            ExecAsked(request, workers, spec, EXEC_WITHIN_US, who.name, who.reason)
+        )
+        return await self.started(request, wait, refused)
 
     async def last_failed(self, schedule: str) -> list[RunRow]:
         """The failed runs of a schedule's last planned start: of each worker its newest, where the
@@ -209,14 +294,14 @@ class Actions:
             if row.verdict in FAILURES and (drawn or row.slot == planned[0].slot)
         ]
 
-    def _plan(self, wanted: Sequence[tuple[Wanted, str]]) -> Done:
+    def _plan(self, wanted: Sequence[tuple[Wanted, str]], refused: Sequence[Meant]) -> Done:
         meant = []
         for one, _ in wanted:
             if one.worker is None:
                 meant.append(Meant("", PENDING if len(self._hub) else OFFLINE))
             else:
                 meant.append(Meant(one.worker[1], self._away_or(one.worker[0])))
-        return Done(meant, None, sorted({name for _, name in wanted}))
+        return Done([*meant, *refused], None, sorted({name for _, name in wanted}))
 
     async def _start(
         self,
@@ -225,18 +310,22 @@ class Actions:
         request: bytes | None,
         again: Sequence[bytes],
         wait: float,
+        refused: Sequence[Meant],
     ) -> Done:
         request = request or self._new_id()
         await self._dispatching.run(RunAsked(request, wanted, who.name, who.reason, again))
-        return await self.started(request, wait)
+        return await self.started(request, wait, refused)
 
-    async def started(self, request: bytes, wait: float = 0.0) -> Done:
-        """How far a request for starts has got; waits for those that are connected to confirm."""
+    async def started(
+        self, request: bytes, wait: float = 0.0, refused: Sequence[Meant] = ()
+    ) -> Done:
+        """How far a request for starts has got; waits for those that are connected to confirm.
+        `refused` are those that were not asked at all."""
 
         async def look() -> Done:
             rows = await self._store.orders(request=request)
             names = sorted({row.intent.schedule for row in rows})
-            return Done([self._order(row) for row in rows], request, names)
+            return Done([*(self._order(row) for row in rows), *refused], request, names)
 
         return await self._wait(look, wait)
 
@@ -334,6 +423,43 @@ class Actions:
     async def pauses(self) -> list[PauseRow]:
         """Those in force."""
         return await self._store.pauses()
+
+    # -- drains -----------------------------------------------------------------------------------
+
+    async def drain(
+        self,
+        worker: WorkerRow,
+        who: Who,
+        *,
+        until: int | None = None,
+        wait: float = 0.0,
+        dry_run: bool = False,
+    ) -> Done:
+        """Let a worker start nothing from now on; what runs there goes on."""
+        row = DrainRow(worker.uid, worker.name, who.name, self._clock.now(), who.reason, until)
+        if not dry_run:
+            await self._dispatching.drain([row])
+        return await self._told(worker, wait, dry_run)
+
+    async def undrain(
+        self, worker: WorkerRow, who: Who, *, wait: float = 0.0, dry_run: bool = False
+    ) -> Done:
+        """Let a worker start again. Raises `UserError` where it is not drained."""
+        if worker.uid not in self._planner.drains:
+            raise UserError(f"{worker.name} is not drained")
+        if not dry_run:
+            await self._dispatching.undrain([worker.uid], who.name)
+        return await self._told(worker, wait, dry_run)
+
+    async def _told(self, worker: WorkerRow, wait: float, dry_run: bool) -> Done:
+        if dry_run:
+            return Done([Meant(worker.name, self._away_or(worker.uid))])
+        hashes: dict[bytes, bytes] = {}
+
+        async def look() -> Done:
+            return Done([Meant(worker.name, self._set_state(worker, hashes))])
+
+        return await self._wait(look, wait)
 
     async def _sets(
         self,

@@ -177,7 +177,7 @@ class Bartos:
         self._network = bind_network(settings.listen, settings.port)
         self.port: int = self._network.getsockname()[1]
         self.url = _public_url(settings, self.port, addresses)
-        self._pages = _pages(settings, self.url)
+        self._pages = pages_of(settings, self.url)
         wanted = store_settings(configuration)
         self.store: Store = create_store(wanted, self._clock)
         planner = Planner()
@@ -344,6 +344,7 @@ class Bartos:
             retention=self._retention(),
             config_error=self.reloader.error,
             begun=self.reloader.begun,
+            allow_exec=configuration.settings.allow_exec,
             writes=not (self.server.writer.away or self.server.dispatching.away),
             pages=replace(self._pages, timezone=configuration.settings.timezone),
         )
@@ -380,7 +381,7 @@ def _public_url(settings: Settings, port: int, addresses: tuple[str, ...]) -> st
     return Endpoint(host, port, secure=True).url()
 
 
-def _pages(settings: Settings, url: str) -> Pages:
+def pages_of(settings: Settings, url: str) -> Pages:
     """How browsers come here: as `public_url` says, or as others do."""
     public = urlsplit(settings.public_url or url)
     names = {public.hostname, settings.listen, socket.gethostname()}

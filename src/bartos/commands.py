@@ -242,13 +242,14 @@ async def _clients(given: Services) -> Table:
         *("arch", "host", "version", "labels", "alarm"),
     )
     alarms = given.fleet.alarms()
+    drains = given.planner.drains
 
     def row(known: WorkerRow) -> Sequence[object]:
         link = links.get(known.uid)
         facts = known.capabilities
         return (
             known.name,
-            "away" if link is None else "connected",
+            "drained" if known.uid in drains else "away" if link is None else "connected",
             known.address if link is None else link.address,
             None if link is None else _at(link.since),
             _at(known.last_seen),

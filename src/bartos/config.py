@@ -174,6 +174,10 @@ class Settings(Common):
     retain: Retention = Field(default=Retention(), description="how long things are kept")
     alerts: Alerts = Field(default=Alerts(), description="who is told of failures")
     heartbeat: Heartbeat = Field(default=Heartbeat(), description="who watches this server")
+    allow_exec: bool = Field(
+        default=False,
+        description="whether operators may run commands that are in no schedule (`barto exec`)",
+    )
     lost_after: Duration = Field(
         default=30 * 86_400.0,
         description="how long a worker may be away before planned starts that it has not told of "

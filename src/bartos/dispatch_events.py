@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from bartos.plan import WorkerFacts
 from bartos.schedules import Definition
-from bartos.store.orders import DispatchChange, IntentRow, ParentEnd, PauseRow
+from bartos.store.orders import DispatchChange, DrainRow, IntentRow, ParentEnd, PauseRow
 from libbarto.message.v2.record import Claimed, Decided, Ended, OfferRefused
+from libbarto.message.v2.schedule import Schedule
 
 # -- what goes in ---------------------------------------------------------------------------------
 
@@ -43,6 +44,13 @@ class PausesChanged:
     """The pauses in force."""
 
     pauses: Sequence[PauseRow]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainsChanged:
+    """The workers that are drained."""
+
+    drains: Sequence[DrainRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,19 @@ class RunAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecAsked:
+    """Somebody wants a command run once on these workers (uid and name): `spec` is all of it, and
+    it may start up to `patience_us` from now."""
+
+    request: bytes
+    workers: Sequence[tuple[bytes, str]]
+    spec: Schedule
+    patience_us: int
+    who: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelAsked:
     """Somebody wants these runs to end, or starts not to be made."""
 
@@ -136,6 +157,7 @@ Event: TypeAlias = (
     Tick
     | SchedulesChanged
     | PausesChanged
+    | DrainsChanged
     | Restored
     | Joined
     | Left
@@ -143,6 +165,7 @@ Event: TypeAlias = (
     | GivenUp
     | ParentsEnded
     | RunAsked
+    | ExecAsked
     | CancelAsked
     | Committed
 )

@@ -23,8 +23,10 @@ from bartos.dispatch_events import (
     CancelAsked,
     Commit,
     Committed,
+    DrainsChanged,
     Effect,
     Event,
+    ExecAsked,
     GivenUp,
     Joined,
     Left,
@@ -61,6 +63,7 @@ from bartos.store.orders import (
     CursorMove,
     DispatchChange,
     DispatchState,
+    DrainRow,
     IntentRow,
     OfferRow,
     OpenIntent,
@@ -188,6 +191,7 @@ class Dispatcher:
         """How long after its offer a start is given up whose worker never came back."""
         self._floating = Floating(state.cursors, now.wall)
         self._pauses: dict[bytes, PauseRow] = {}
+        self._drains: dict[bytes, DrainRow] = {}
         self._restored_at = state.facts.get(RESTORED)
         self._restored_now = False
         self._facts = dict(state.facts)
@@ -306,6 +310,8 @@ class Dispatcher:
             case PausesChanged(pauses=pauses):
                 self._decide(draft)
                 self._pauses = {row.schedule_uid: row for row in pauses}
+            case DrainsChanged(drains=drains):
+                self._drains = {row.worker_uid: row for row in drains}
             case Restored(worker_uid=uid):
                 self._learn_restored(uid, draft)
             case Joined():
@@ -321,6 +327,8 @@ class Dispatcher:
                 self._follow(ends, draft)
             case RunAsked():
                 self._run_asked(event, draft)
+            case ExecAsked():
+                self._exec_asked(event, draft)
             case CancelAsked():
                 self._cancel_asked(event, draft)
             case _:
@@ -566,7 +574,8 @@ class Dispatcher:
 
     def _why_missed(self, start: _Start) -> str:
         if start.row.worker_uid != NOBODY:
-            return f"{start.row.worker} was away, or took no starts, for longer than catch_up"
+            how = "was drained, away" if start.row.worker_uid in self._drains else "was away"
+            return f"{start.row.worker} {how}, or took no starts, for longer than catch_up"
         if start.refused_at:
             return "the workers that match took no starts for longer than catch_up"
         return "no worker that matches was there for longer than catch_up"
@@ -720,6 +729,37 @@ class Dispatcher:
         kind = "rerun asked" if event.again else "run asked"
         draft.audits.append(Audit(now, kind, facts))
 
+    def _exec_asked(self, event: ExecAsked, draft: _Draft) -> None:
+        """A command of nobody's schedule: an order to each worker, as those of schedules are."""
+        now, spec = draft.now.wall, event.spec
+        draft.intents += [
+            IntentRow(
+                run_id=occurrence_id(Kind.EXEC, spec.uid, uid, now, event.request),
+                kind=int(Kind.EXEC),
+                schedule_uid=spec.uid,
+                schedule=spec.name,
+                slot=now,
+                cause=event.request,
+                spec=SCHEDULE.encode(spec),
+                created_at=now,
+                until=now + event.patience_us,
+                worker_uid=uid,
+                worker=name,
+                request=event.request,
+                who=event.who,
+                reason=event.reason,
+            )
+            for uid, name in event.workers
+        ]
+        facts = {
+            "who": event.who,
+            "reason": event.reason,
+            "command": list(spec.steps),
+            "workers": sorted(name for _, name in event.workers),
+            "request": event.request.hex(),
+        }
+        draft.audits.append(Audit(now, "exec asked", facts))
+
     def _cancel_asked(self, event: CancelAsked, draft: _Draft) -> None:
         now = draft.now.wall
         for run_id in event.run_ids:
@@ -846,6 +886,9 @@ class Dispatcher:
 
     def _may_be_asked(self, start: _Start, uid: bytes, now: Now) -> bool:
         if uid in self._greeting:
+            return False
+        drain = self._drains.get(uid)
+        if drain is not None and holds(drain, now.wall):
             return False
         times, at = start.refused_at.get(uid, (0, 0.0))
         pause = min(REFUSED_MOST_S, REFUSED_FIRST_S * 2 ** min(times, 10)) if times else 0.0

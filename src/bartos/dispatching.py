@@ -22,7 +22,9 @@ from bartos.dispatch_events import (
     CancelAsked,
     Commit,
     Committed,
+    DrainsChanged,
     Event,
+    ExecAsked,
     GivenUp,
     Joined,
     Left,
@@ -42,7 +44,15 @@ from bartos.dispatcher import Dispatcher
 from bartos.hub import Hub, Member
 from bartos.plan import WorkerFacts
 from bartos.planning import Planner
-from bartos.store.orders import ALL_SCHEDULES, COMMITS, Audit, DispatchChange, OrderRow, PauseRow
+from bartos.store.orders import (
+    ALL_SCHEDULES,
+    COMMITS,
+    Audit,
+    DispatchChange,
+    DrainRow,
+    OrderRow,
+    PauseRow,
+)
 from bartos.store.port import Batch, Store
 from libbarto.backoff import Backoff
 from libbarto.clock import Clock
@@ -204,7 +214,7 @@ class Dispatching:
 
     # -- asked by the faces -----------------------------------------------------------------------
 
-    async def run(self, event: RunAsked) -> list[OrderRow]:
+    async def run(self, event: RunAsked | ExecAsked) -> list[OrderRow]:
         """Have starts made; where the request is known already, nothing is made twice. Raises
         `StoreUnavailable`, and `UserError` where their schedules were removed meanwhile."""
 
@@ -235,6 +245,14 @@ class Dispatching:
     async def resume(self, schedules: Collection[bytes], who: str) -> None:
         """End pauses."""
         await self._do(lambda: self._change_pauses((), schedules, "resume", who))
+
+    async def drain(self, rows: Sequence[DrainRow]) -> None:
+        """Let workers start nothing from now on; they are told by new versions of their sets."""
+        await self._do(lambda: self._change_drains(rows, (), "drain", rows[0].who))
+
+    async def undrain(self, workers: Collection[bytes], who: str) -> None:
+        """Let workers start again."""
+        await self._do(lambda: self._change_drains((), workers, "undrain", who))
 
     def running(self, schedule_uid: bytes) -> dict[bytes, bytes]:
         """The runs of a schedule that have no verdict, with their workers."""
@@ -307,7 +325,10 @@ class Dispatching:
         self._planner.pauses = {row.schedule_uid: row for row in pauses}
         self._dispatcher = Dispatcher(state, self._now())
         self._queue.clear()
+        drains = await self._store.drains()
+        self._planner.drains = {row.worker_uid: row for row in drains}
         self._tell(PausesChanged(pauses))
+        self._tell(DrainsChanged(drains))
         self.schedules_changed()
         self._commits, seen = state.facts.get(COMMITS, 0), self._witnessed()
 
@@ -485,6 +506,34 @@ class Dispatching:
         log.info(kind, extra=facts)
         self._notify()
 
+    async def _change_drains(
+        self, put: Sequence[DrainRow], drop: Collection[bytes], kind: str, who: str
+    ) -> None:
+        now = self._clock.now()
+        held = self._planner.drains
+        about = [*put, *(held[uid] for uid in sorted(drop) if uid in held)]
+        said = [
+            Audit(
+                now,
+                kind,
+                {"who": who, "reason": row.reason, "until": row.until} if put else {"who": who},
+                row.worker,
+            )
+            for row in about
+        ]
+        await self._store.change_drains(put, drop, said)
+        drains = await self._store.drains()
+        # What the worker has to do is told first: what it is offered by then, it may refuse.
+        self._planner.drains = {row.worker_uid: row for row in drains}
+        for row in about:
+            member = self._hub.find(row.worker_uid)
+            if member is not None:
+                member.link.set_wanted()
+        await self._handle(DrainsChanged(drains))
+        for audit in said:
+            log.info(kind, extra={"worker": audit.worker, **audit.facts})
+        self._notify()
+
     async def _keep_house(self) -> None:
         """Pauses that have ended, those that have not for long, and orders that are long over."""
         now = self._clock.now()
@@ -497,6 +546,13 @@ class Dispatching:
         with contextlib.suppress(StoreUnavailable, ConfigError):  # the next round comes
             if ended:
                 await self._change_pauses((), ended, "pause ended", "its end")
+            over = [
+                row.worker_uid
+                for row in self._planner.drains.values()
+                if row.until is not None and row.until <= now
+            ]
+            if over:
+                await self._change_drains((), over, "drain ended", "its end")
             if boottime >= self._forget_at:
                 await self._store.forget_orders(now - KEEP_ORDERS_US)
                 self._forget_at = boottime + FORGET_EVERY_S
@@ -505,11 +561,8 @@ class Dispatching:
     def _remind(self, now: int, boottime: float) -> None:
         """A pause without an end that nobody thinks of any more is a job that does not run."""
         for uid, row in self._planner.pauses.items():
-            if row.until is not None or now - row.at < REMIND_AFTER_US:
+            if not self._is_to_be_reminded(uid, row, now, boottime):
                 continue
-            if boottime < self._reminded.get(uid, boottime):
-                continue
-            self._reminded[uid] = boottime + REMIND_EVERY_S
             log.warning(
                 "still paused, without an end: barto-cli resume ends it",
                 extra={
@@ -519,6 +572,28 @@ class Dispatching:
                     "reason": row.reason,
                 },
             )
+
+        for uid, drain in self._planner.drains.items():
+            if self._is_to_be_reminded(uid, drain, now, boottime):
+                log.warning(
+                    "still drained, without an end: barto-cli undrain ends it",
+                    extra={
+                        "worker": drain.worker,
+                        "days": (now - drain.at) // 86_400_000_000,
+                        "who": drain.who,
+                        "reason": drain.reason,
+                    },
+                )
+
+    def _is_to_be_reminded(
+        self, uid: bytes, row: PauseRow | DrainRow, now: int, boottime: float
+    ) -> bool:
+        if row.until is not None or now - row.at < REMIND_AFTER_US:
+            return False
+        if boottime < self._reminded.get(uid, boottime):
+            return False
+        self._reminded[uid] = boottime + REMIND_EVERY_S
+        return True
 
     def _now(self) -> Now:
         return Now(self._clock.now(), self._clock.boottime())

@@ -18,6 +18,7 @@ from bartos.store.orders import (
     ALL_SCHEDULES,
     CursorMove,
     CursorRow,
+    DrainRow,
     IntentRow,
     PauseRow,
     Undone,
@@ -287,12 +288,12 @@ def in_us(seconds: float) -> int:
     return round(seconds * 1_000_000)
 
 
-def holds(pause: PauseRow, at: int) -> bool:
-    """Whether a pause holds at an instant."""
+def holds(pause: PauseRow | DrainRow, at: int) -> bool:
+    """Whether a pause, or a drain, holds at an instant."""
     return pause.at <= at and (pause.until is None or at < pause.until)
 
 
-def pause_words(pause: PauseRow) -> str:
+def pause_words(pause: PauseRow | DrainRow) -> str:
     """Why and by whom, as workers are told.
 
     >>> pause_words(PauseRow(bytes(16), "", "ann", 0, "maintenance"))

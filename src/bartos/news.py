@@ -93,6 +93,7 @@ class News:
         self._silent = True
         self._schedules = planner.definitions
         self._pauses: Mapping[bytes, object] = planner.pauses
+        self._drains: Mapping[bytes, object] = planner.drains
         self._overview = overview
         self._counts: object = None
         self._count_at = 0.0
@@ -165,6 +166,12 @@ class News:
         self._tell_of_schedules()
         ranges, self._ranges = self._ranges, []
         runs, self._runs = list(self._runs), {}
+        drains, before = self._planner.drains, self._drains
+        if drains is not before:
+            self._drains = drains
+            for uid in drains.keys() | before.keys():
+                if drains.get(uid) != before.get(uid):
+                    self._workers[uid] = None
         workers, self._workers = list(self._workers), {}
         if not self._feed.listening:
             return
@@ -249,6 +256,7 @@ class News:
     async def _tell_of_workers(self, uids: Sequence[bytes]) -> None:
         links = {link.uid: link for link in connections(self._hub)}
         refused = alarms(self._hub)
+        drains = self._planner.drains
         if len(uids) > WORKERS_MOST:
             wanted = set(uids)
             rows = [row for row in await self._store.workers() if row.uid in wanted]
@@ -256,7 +264,9 @@ class News:
             found = [await self._store.worker(uid) for uid in uids]
             rows = [row for row in found if row is not None]
         for row in rows:
-            told = models.Worker.of(row, links.get(row.uid), refused.get(row.uid, ""))
+            told = models.Worker.of(
+                row, links.get(row.uid), refused.get(row.uid, ""), drains.get(row.uid)
+            )
             self._feed.publish(kinds.WORKER, told, worker=row.name)
 
 

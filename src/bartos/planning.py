@@ -9,7 +9,7 @@ import msgspec
 from bartos.floating import pause_words
 from bartos.plan import Plan, WorkerFacts, set_body
 from bartos.schedules import Definition, from_json
-from bartos.store.orders import ALL_SCHEDULES, PauseRow
+from bartos.store.orders import ALL_SCHEDULES, DrainRow, PauseRow
 from bartos.store.port import ScheduleRow, WorkerRow
 from libbarto.message.v2.schedule import Schedule, ScheduleSet
 from libbarto.timing import timing_hash, timing_text
@@ -22,6 +22,8 @@ class Planner:
         self.definitions: tuple[Definition, ...] = ()
         self.pauses: Mapping[bytes, PauseRow] = {}
         """The pauses in force, by the uid of their schedule, or `ALL_SCHEDULES`."""
+        self.drains: Mapping[bytes, DrainRow] = {}
+        """The workers that are drained, by uid."""
         self._plan = Plan(())
         self._named: set[bytes] = set()
         self._kept: set[bytes] = set()
@@ -35,7 +37,9 @@ class Planner:
 
     def set_for(self, worker: WorkerRow) -> bytes:
         """The encoded set of a worker; the same bytes as long as nothing changes for it."""
-        wanted = with_pauses(self._plan.set_for(facts_of(worker)), self.pauses)
+        wanted = with_pauses(
+            self._plan.set_for(facts_of(worker)), self.pauses, self.drains.get(worker.uid)
+        )
         for spec in wanted.schedules:
             if spec.uid not in self._named:
                 self._named.add(spec.uid)
@@ -57,22 +61,32 @@ class Planner:
             self._to_keep.pop(name, None)
 
 
-def with_pauses(wanted: ScheduleSet, pauses: Mapping[bytes, PauseRow]) -> ScheduleSet:
-    """A set with what is paused in it, by a pause of its own or by one of all: the longer one."""
-    if not pauses:
+def with_pauses(
+    wanted: ScheduleSet, pauses: Mapping[bytes, PauseRow], drain: DrainRow | None = None
+) -> ScheduleSet:
+    """A set with what is paused in it: by a pause of its own, by one of all, or as its worker is
+    drained. Of these the longest counts."""
+    if not pauses and drain is None:
         return wanted
     return msgspec.structs.replace(
-        wanted, schedules=[_with_pause(spec, pauses) for spec in wanted.schedules]
+        wanted, schedules=[_with_pause(spec, pauses, drain) for spec in wanted.schedules]
     )
 
 
-def _with_pause(spec: Schedule, pauses: Mapping[bytes, PauseRow]) -> Schedule:
-    held = [pauses[key] for key in (spec.uid, ALL_SCHEDULES) if key in pauses]
+def _with_pause(
+    spec: Schedule, pauses: Mapping[bytes, PauseRow], drain: DrainRow | None
+) -> Schedule:
+    held: list[PauseRow | DrainRow] = [] if drain is None else [drain]
+    held += [pauses[key] for key in (spec.uid, ALL_SCHEDULES) if key in pauses]
     if not held:
         return spec
     longest = max(held, key=lambda row: (row.until is None, row.until or 0))
     return msgspec.structs.replace(
-        spec, paused=True, paused_until=longest.until, pause_reason=pause_words(longest)
+        spec,
+        paused=True,
+        paused_until=longest.until,
+        pause_reason=pause_words(longest),
+        paused_as="drained" if longest is drain else "paused",
     )
 
 

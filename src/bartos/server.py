@@ -18,10 +18,11 @@ from bartos.channels import Channels
 from bartos.dispatching import Dispatching, Witness
 from bartos.endpoints.ws_worker import CreditPool, WorkerLink
 from bartos.feed import Feed
+from bartos.floating import holds
 from bartos.heartbeat import Heartbeat
 from bartos.hub import Hub, Member, difference
 from bartos.news import News
-from bartos.outlook import Here
+from bartos.outlook import Drain, Here
 from bartos.overview import Overview
 from bartos.planning import Planner
 from bartos.presence import Presence
@@ -76,7 +77,7 @@ class Server:
         self.audit = Auditor(store, clock, self._connected, lost_after, retention)
         self.audit.on_given_up = self._given_up
         self.feed = Feed(name=f"{clock.now():x}")
-        self.overview = Overview(store, planner, clock, self.watch, self._here)
+        self.overview = Overview(store, planner, clock, self.watch, self._here, self._drains)
         self.news = News(self.feed, store, self.hub, planner, self.watch, clock, self.overview)
         self._faulty = faulty
         self.alerting = Alerting(
@@ -193,6 +194,13 @@ class Server:
     def _here(self) -> dict[bytes, Here]:
         """Who is connected, and whether each has taken on what it is to do."""
         return {one.uid: Here(one.applied >= one.generation) for one in self.hub}
+
+    def _drains(self) -> dict[bytes, Drain]:
+        """Who starts nothing, and why."""
+        now, rows = self.clock.now(), self.planner.drains.values()
+        return {
+            row.worker_uid: Drain(row.who, row.reason, row.until) for row in rows if holds(row, now)
+        }
 
     def _given_up(self, run_ids: Sequence[bytes]) -> None:
         """The server gave these runs a verdict of its own."""

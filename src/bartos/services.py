@@ -133,6 +133,8 @@ class Facts:
     config_error: str = ""
     begun: bool = True
     pages: Pages = Pages()
+    allow_exec: bool = False
+    """Commands that are in no schedule may be run."""
     writes: bool = True
     """The store has taken what was last to be written."""
 

@@ -339,14 +339,7 @@ async def pauses(given: Given) -> Pauses:
 async def _pause(
     given: Services, definitions: list[Definition] | None, asked: PauseAsked, who: str
 ) -> Answer:
-    now = given.clock.now()
-    until = None if asked.until is None else instant_of(asked.until)
-    if asked.seconds is not None:
-        if until is not None:
-            raise Problem(HTTPStatus.CONFLICT, "give `seconds` or `until`, not both")
-        until = now + round(asked.seconds * 1e6)
-    if until is not None and until <= now:
-        raise Problem(HTTPStatus.CONFLICT, "the pause would be over before it begins")
+    until = end_of(given, asked)
     done = await given.actions.pause(
         definitions,
         Who(who, asked.reason),
@@ -355,6 +348,20 @@ async def _pause(
         dry_run=asked.dry_run,
     )
     return Answer.of(done)
+
+
+def end_of(given: Services, asked: PauseAsked) -> int | None:
+    """When what is asked for is to end, in microseconds; None where it has no end. Raises
+    `Problem`."""
+    now = given.clock.now()
+    until = None if asked.until is None else instant_of(asked.until)
+    if asked.seconds is not None:
+        if until is not None:
+            raise Problem(HTTPStatus.CONFLICT, "give `seconds` or `until`, not both")
+        until = now + round(asked.seconds * 1e6)
+    if until is not None and until <= now:
+        raise Problem(HTTPStatus.CONFLICT, "it would be over before it begins")
+    return until
 
 
 async def _resume(

@@ -34,6 +34,7 @@ from bartos.api import (
     why,
     workers,
 )
+from bartos.api import exec as ad_hoc
 from bartos.api.description import install as describe
 from bartos.api.etags import ETags
 from bartos.api.guard import Guard
@@ -88,6 +89,7 @@ def create_app(
         calendar,
         planned,
         fleet,
+        ad_hoc,
         actions,
         schedules,  # after those whose paths go on behind a name
         ledger,

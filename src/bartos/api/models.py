@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from bartos.services import Connected
+from bartos.store.orders import DrainRow
 from bartos.store.port import RunRow, ScheduleRow, SlotRange, StepRow, WorkerRow
 from bartos.transcript import Piece
 from libbarto.identity import Kind, uuid_text
@@ -223,6 +224,20 @@ class Output(BaseModel):
     cut_lines: int
 
 
+class Drained(BaseModel):
+    """A worker that is to start nothing: who said so, when, why, and until when."""
+
+    who: str
+    at: datetime
+    until: datetime | None = Field(description="null where it is so until it is undrained")
+    reason: str
+
+    @classmethod
+    def of(cls, row: DrainRow) -> Drained:
+        """The model of a row."""
+        return cls(who=row.who, at=moment(row.at), until=maybe(row.until), reason=row.reason)
+
+
 class Worker(BaseModel):
     """A worker that the server knows. `os`, `arch` and `host` are the worker's own word."""
 
@@ -239,10 +254,19 @@ class Worker(BaseModel):
     clock_offset_seconds: float | None
     generation: int
     alarm: str = Field(description="why its state directory was refused; empty where it was not")
+    drained: Drained | None = Field(
+        default=None, description="why it starts nothing; null where it does"
+    )
 
     @classmethod
-    def of(cls, row: WorkerRow, link: Connected | None, alarm: str = "") -> Worker:
-        """The model of a row, and of its connection where there is one."""
+    def of(
+        cls,
+        row: WorkerRow,
+        link: Connected | None,
+        alarm: str = "",
+        drain: DrainRow | None = None,
+    ) -> Worker:
+        """The model of a row, of its connection where there is one, and of its drain."""
         offset = None if link is None else link.clock_offset_us
         return cls(
             name=row.name,
@@ -258,6 +282,7 @@ class Worker(BaseModel):
             clock_offset_seconds=None if offset is None else offset / 1e6,
             generation=row.generation,
             alarm=alarm,
+            drained=None if drain is None else Drained.of(drain),
         )
 
 

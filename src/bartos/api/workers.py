@@ -115,6 +115,7 @@ def _fits(row: WorkerRow, text: str | None) -> bool:
 async def _views(given: Services, rows: Sequence[WorkerRow]) -> list[WorkerView]:
     links = {link.uid: link for link in given.fleet.connected()}
     alarms = given.fleet.alarms()
+    drains = given.planner.drains
     running = Counter(
         run.worker_uid for run in await given.store.runs(RunFilter(running=True, limit=RUNNING_MAX))
     )
@@ -132,7 +133,9 @@ async def _views(given: Services, rows: Sequence[WorkerRow]) -> list[WorkerView]
         following, schedule = soonest.get(row.uid, (None, ""))
         views.append(
             WorkerView(
-                **models.Worker.of(row, link, alarms.get(row.uid, "")).model_dump(),
+                **models.Worker.of(
+                    row, link, alarms.get(row.uid, ""), drains.get(row.uid)
+                ).model_dump(),
                 running=running[row.uid],
                 confirmed=link is not None and link.confirmed,
                 schedules=schedules[row.uid],

@@ -16,7 +16,8 @@ class Schedule(Extensible):
     ends of the runs of `after`, whose verdict is as `when` says: ok, failed or always.
 
     `steps` run in order, each as the last argument of `shell`. While `paused`, and not yet at
-    `paused_until`, slots are skipped, with `pause_reason`.
+    `paused_until`, slots are skipped, with `pause_reason`; `paused_as` is the word for it: paused,
+    or drained where it is for the worker as a whole.
     """
 
     uid: Id
@@ -52,6 +53,7 @@ class Schedule(Extensible):
     paused: bool = False
     paused_until: I64 | None = None
     pause_reason: str = ""
+    paused_as: str = "paused"
 
 
 class ScheduleSet(Extensible):
