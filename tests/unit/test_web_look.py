@@ -7,12 +7,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bartos.api.app import create_app
+from bartos.api.guard import over_unix_socket
 from bartos.api.models import Range
 from bartos.api.schedules import Bar
+from bartos.plan import schedule_rows
+from bartos.schedules import load_schedules
 from bartos.web.assets import ASSETS
 from bartos.web.pages import TEMPLATES
+from bartos.web.schedules import BARS, PAGE
 from bartos.web.strip import FOOT, HEIGHT, LEAST, STEP, strip
+from libbarto.message.v2.record import Verdict
 from libbarto.states import LOOKS
+from tests.asgi import request
+from tests.faces import NOON as NOW
+from tests.faces import SECOND, Barto
 from tests.unit.test_states import contrast
 
 CSS = ASSETS["barto.css"].data.decode()
@@ -127,3 +136,34 @@ def test_the_longer_the_higher_and_what_failed_has_a_foot() -> None:
 def test_a_strip_of_nothing_says_so() -> None:
     made = strip([], [], 30)
     assert (made.words, made.ids, dict(made.paths)) == ("has not run yet", "", {})
+
+
+# -- weight ---------------------------------------------------------------------------------------
+
+
+async def test_a_page_of_many_schedules_is_small() -> None:
+    barto = Barto()
+    names = [f"a-schedule-with-a-name-{number:03}" for number in range(PAGE + 5)]
+    text = "".join(
+        f'[[schedule]]\nname = "{name}"\nworkers = "*"\non_calendar = "*-*-* 02:17:41"\n'
+        f'cmds = ["true"]\ntags = ["nightly", "databases"]\n'
+        for name in names
+    )
+    rows = schedule_rows(load_schedules([("bartos.toml", text)]), [], NOW)
+    await barto.store.replace_schedules(rows, NOW)
+    barto.planner.load(rows)
+    for name in names[:PAGE]:
+        for number in range(BARS):
+            slot = NOW - (BARS - number) * 3600 * SECOND
+            verdict = Verdict.FAILED if number % 9 == 0 else Verdict.OK
+            await barto.run("web1", name, slot, verdict=verdict, seconds=number + 1)
+    app = over_unix_socket(create_app(barto.services))
+    page = await request(app, "/schedules")
+    fetched = ("barto.css", "barto.js", "live.js", "schedules.js", "barto.svg")
+    weight = len(page.body) + sum(len(ASSETS[name].data) for name in fetched)
+    assert weight < 300_000
+    assert page.body.count(b'<tr data-schedule="') == PAGE
+    more = re.search(rb'href="(/schedules\?cursor=[^"]+)"', page.body)
+    assert more is not None
+    rest = await request(app, more[1].decode())
+    assert rest.body.count(b'<tr data-schedule="') == 5
