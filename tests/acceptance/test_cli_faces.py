@@ -219,9 +219,9 @@ def test_in_a_pipe_watch_has_a_line_for_each_event_and_outlives_the_server(tmp_p
             assert program.wait(10) == 130
 
 
-@pytest.mark.parametrize(("key", "code"), [(b"q", 0), (None, 130)])
+@pytest.mark.parametrize(("key", "code"), [(b"q", 0), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_on_a_terminal_watch_is_a_screen_that_gives_it_back(
-    cli: Cli, key: bytes | None, code: int
+    cli: Cli, key: bytes | signal.Signals, code: int
 ) -> None:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
@@ -239,10 +239,10 @@ def test_on_a_terminal_watch_is_a_screen_that_gives_it_back(
         written = bytearray()
         while b"q ends" not in written:
             written += os.read(master, 4096)
-        if key is None:
-            program.send_signal(signal.SIGINT)
-        else:
+        if isinstance(key, bytes):
             os.write(master, key)
+        else:
+            program.send_signal(key)
         with suppress(OSError):  # Linux tells so that the other end is closed
             while piece := os.read(master, 4096):
                 written += piece

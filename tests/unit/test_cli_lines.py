@@ -229,6 +229,24 @@ def test_nothing_is_drawn_where_nobody_looks() -> None:
     assert out.getvalue() == ""
 
 
+def test_while_something_waits_a_line_moves_and_then_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(progress, "AFTER_S", 0.0)
+    monkeypatch.setattr(progress, "EVERY_S", 0.001)
+    out = io.StringIO()
+    shown = progress.Progress(out, on=True)
+    shown.say("runs read", 3, 12)
+    with shown.waiting(), shown.waiting():
+        while "3 of 12" not in out.getvalue():
+            pass
+    drawn = out.getvalue()
+    assert drawn.endswith(progress.CLEAR)
+    with shown.waiting():
+        pass
+    assert out.getvalue().endswith(progress.CLEAR)
+
+
 def test_what_shows_itself_has_no_line_beside_it() -> None:
     out = io.StringIO()
     shown = progress.Progress(out, on=True)

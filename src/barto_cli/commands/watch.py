@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -67,7 +68,8 @@ def watch(given: Given, schedule: str | None, worker: str | None) -> None:
         raise unknown(given, schedule)
     query = {"schedule": schedule, "worker": worker}
     given.progress.stop()
-    if given.form is Format.TABLE and given.screen.terminal and sys.stdin.isatty():
+    terminal = given.screen.terminal and os.environ.get("TERM") != "dumb"
+    if given.form is Format.TABLE and terminal and sys.stdin.isatty():
         _Live(given, query).run()
         return
     teller = Teller()
@@ -290,12 +292,15 @@ def _own_terminal(given: Given) -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(sys.stdin)
+    # Who is told to end gives the screen back, too.
+    handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     given.out.write(OPEN)
     given.out.flush()
     try:
         tty.setcbreak(sys.stdin)
         yield
     finally:
+        signal.signal(signal.SIGTERM, handler)
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
         given.out.write(CLOSE)
         given.out.flush()
