@@ -91,6 +91,7 @@ class News:
         self._ranges: list[SlotRange] = []
         self._incomplete: dict[bytes, bytes] = {}
         self._silent = True
+        self._away = False
         self._schedules = planner.definitions
         self._pauses: Mapping[bytes, object] = planner.pauses
         self._drains: Mapping[bytes, object] = planner.drains
@@ -158,9 +159,12 @@ class News:
                 self._silent = False
             try:
                 await self._tell()
+                self._away = False
             except (StoreUnavailable, ConfigError):
                 # The writer says so; nobody knows what was missed.
-                self._reset("the database was away")
+                if not self._away:
+                    self._away = True
+                    self._reset("the database was away")
 
     async def _tell(self) -> None:
         self._tell_of_schedules()
