@@ -73,6 +73,7 @@ async def now(visit: Visiting) -> Response:
 
 
 def is_well(status: timers.Status) -> bool:
-    """Whether nobody has to look at anything."""
+    """Whether there is something that can be well, and nobody has to look at anything."""
     loud: Iterable[str] = itertools.chain.from_iterable(p.states for p in PARTS if p.loud)
-    return status.connected == status.workers and not any(map(status.counts.get, loud))
+    everybody = 0 < status.workers == status.connected
+    return everybody and not any(map(status.counts.get, loud))

@@ -163,7 +163,7 @@
     away.title = barto.harmless(status.away.join(", "));
     away.querySelector("b").textContent = gone.toLocaleString("en");
     away.querySelector("b + span").textContent = gone === 1 ? "worker away" : "workers away";
-    document.querySelector("[data-well]").hidden = loud + gone > 0;
+    document.querySelector("[data-well]").hidden = loud + gone > 0 || status.workers === 0;
     const confirmed = document.querySelector("[data-confirmed]");
     confirmed.hidden = !status.meant;
     confirmed.textContent = `schedules confirmed by ${status.confirmed.toLocaleString("en")} of ${status.meant.toLocaleString("en")} ${status.meant === 1 ? "worker" : "workers"}`;
