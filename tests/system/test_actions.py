@@ -60,7 +60,10 @@ RARE = TOML.replace("minutely", "2040-01-01")
 WHO = {"barto-user": "ann"}
 
 
-def served(barto: World) -> ASGIApp:
+ALLOWED = Facts("key", "store", "file", allow_exec=True)
+
+
+def served(barto: World, facts: Facts | None = None) -> ASGIApp:
     server = barto.server
     assert server is not None
     actions = Actions(
@@ -71,7 +74,7 @@ def served(barto: World) -> ASGIApp:
         barto.clock,
         lambda: uuid.uuid4().bytes,
     )
-    facts = Facts("key", "store", "file")
+    facts = facts or Facts("key", "store", "file")
     services = Services(
         barto.store, Fleet(connections(server.hub)), Enrolment(), lambda: facts, barto.clock,
         actions,
@@ -92,11 +95,13 @@ async def meanwhile(barto: World, work: Awaitable[Any], seconds: float = 30) -> 
     return await task
 
 
-async def post(barto: World, path: str, status: int = 200, **said: object) -> Any:
+async def post(
+    barto: World, path: str, status: int = 200, *, facts: Facts | None = None, **said: object
+) -> Any:
     answer = await meanwhile(
         barto,
         request(
-            served(barto), f"/api/v1{path}", method="POST", headers=WHO,
+            served(barto, facts), f"/api/v1{path}", method="POST", headers=WHO,
             body=json.dumps(said).encode(),
         ),
     )  # fmt: skip
@@ -155,7 +160,7 @@ async def test_on_selects_of_a_schedules_workers(barto: World) -> None:
     await fleet(barto)
     answer = await post(barto, "/runs", schedule="backup", on="l*")
     assert states(answer) == {"leia": "confirmed", "luke": "confirmed"}
-    said = await post(barto, "/runs", 400, schedule="old", on="leia")
+    said = await post(barto, "/runs", 409, schedule="old", on="leia")
     assert said["detail"] == 'no worker of schedule "han/old" is meant by "leia"; it runs on han'
     await barto.close()
 
@@ -172,7 +177,7 @@ async def test_where_the_server_chooses_one_worker_runs_it(barto: World) -> None
     assert run.worker == chosen
     answer = await post(barto, "/runs", schedule="report", on="luke")
     assert states(answer) == {"luke": "confirmed"}
-    said = await post(barto, "/runs", 400, schedule="report", on="*")
+    said = await post(barto, "/runs", 409, schedule="report", on="*")
     assert "means 3: name one" in said["detail"]
     await barto.close()
 
@@ -193,9 +198,9 @@ async def test_where_nobody_is_there_it_waits(barto: World) -> None:
     [
         ("backap", 404, 'no schedule is named "backap"; did you mean backup?'),
         ("zzz", 404, 'no schedule is named "zzz"'),
-        ("nowhere", 400, 'schedule "nowhere" has no worker: none is known that workers = '
+        ("nowhere", 409, 'schedule "nowhere" has no worker: none is known that workers = '
          '"os=plan9" means'),
-        ("off", 400, 'schedule "off" is disabled (enabled = false)'),
+        ("off", 409, 'schedule "off" is disabled (enabled = false)'),
     ],
 )  # fmt: skip
 async def test_what_cannot_run_says_why(
@@ -218,7 +223,7 @@ async def test_a_bare_name_of_barto_1_is_enough_where_one_has_it(barto: World) -
 
 async def test_too_many_commands_are_refused_at_once(barto: World) -> None:
     await fleet(barto, RARE.replace("sleep 5", "sleep 5 #" + "x" * 50_000))
-    said = await post(barto, "/runs", 400, schedule="backup")
+    said = await post(barto, "/runs", 409, schedule="backup")
     assert "put them into a file" in said["detail"]
     await barto.close()
 
@@ -370,8 +375,8 @@ async def test_all_may_be_paused_until_a_time(barto: World) -> None:
 
 async def test_a_pause_that_cannot_be_is_refused(barto: World) -> None:
     await fleet(barto)
-    await post(barto, "/schedules/backup/pause", 400, seconds=5, until="2040-01-01T00:00:00Z")
-    await post(barto, "/schedules/backup/pause", 400, until="2001-01-01T00:00:00Z")
+    await post(barto, "/schedules/backup/pause", 409, seconds=5, until="2040-01-01T00:00:00Z")
+    await post(barto, "/schedules/backup/pause", 409, until="2001-01-01T00:00:00Z")
     plan = await post(barto, "/schedules/backup/pause", dry_run=True)
     assert plan["meant"] == 3
     floating = await post(barto, "/schedules/report/pause", wait=0)
@@ -399,4 +404,125 @@ async def test_who_asks_is_shown_in_safe_words(barto: World) -> None:
         body = json.dumps({"schedule": "report", "request": str(uuid.UUID(int=3))}).encode()
     asked = [row.facts["who"] for row in await barto.store.events(0) if row.kind == "run asked"]
     assert asked == ["api", "an?n" + "x" * 96]
+    await barto.close()
+
+
+# -- drains ---------------------------------------------------------------------------------------
+
+
+async def test_a_drained_worker_starts_nothing_and_what_runs_goes_on(barto: World) -> None:
+    await fleet(barto, TOML)
+    await barto.clock.advance(seconds=60)  # every minute: something runs five seconds
+    await post(barto, "/runs", schedule="backup", on="luke")
+    plan = await post(barto, "/workers/luke/drain", dry_run=True)
+    assert (plan["said"], states(plan)) == ("0 of 1", {"luke": "pending"})
+    answer = await post(barto, "/workers/luke/drain", reason="a new disk")
+    assert (answer["said"], states(answer)) == ("1 of 1", {"luke": "confirmed"})
+    told = await get(barto, "/workers/luke")
+    assert (told["drained"]["who"], told["drained"]["reason"]) == ("ann", "a new disk")
+    assert told["drained"]["until"] is None
+    await barto.clock.advance(seconds=130)
+    ended = [run for run in await barto.runs() if run.worker == "luke"]
+    assert {run.verdict for run in ended} == {Verdict.OK}
+    skipped = [one for one in await barto.store.ranges(RunFilter()) if one.worker == "luke"]
+    assert {(one.verdict, one.reason) for one in skipped} == {
+        (Verdict.SKIPPED, "drained: a new disk (by ann)")
+    }
+    # A server and a worker that begin anew know it still.
+    await barto.stop_server()
+    await barto.workers["luke"].crash()
+    await barto.start_server(TOML)
+    barto.workers["luke"].start()
+    await barto.clock.advance(seconds=70)
+    assert (await get(barto, "/workers/luke"))["drained"] is not None
+    assert len([run for run in await barto.runs() if run.worker == "luke"]) == len(ended)
+    await post(barto, "/workers/luke/undrain")
+    said = await post(barto, "/workers/luke/undrain", 409)
+    assert said["detail"] == "luke is not drained"
+    await barto.clock.advance(seconds=70)
+    assert len([run for run in await barto.runs() if run.worker == "luke"]) > len(ended)
+    kinds = [row.kind for row in await barto.store.events(0) if row.worker == "luke"]
+    assert [kind for kind in kinds if "drain" in kind] == ["undrain", "drain"]
+    await barto.close()
+
+
+async def test_nothing_is_given_to_a_drained_worker(barto: World) -> None:
+    await fleet(barto)
+    for name in ("han", "leia"):
+        await post(barto, f"/workers/{name}/drain")
+    for _ in range(3):
+        answer = await post(barto, "/runs", schedule="report")
+        assert states(answer) == {"luke": "confirmed"}
+        await barto.clock.advance(seconds=5)
+    answer = await post(barto, "/runs", schedule="backup")
+    assert states(answer) == {"luke": "confirmed", "han": "refused", "leia": "refused"}
+    assert answer["said"] == "1 of 3"
+    said = await post(barto, "/runs", 409, schedule="backup", on="han")
+    assert said["detail"] == (
+        "han is drained (by ann) and starts nothing; barto undrain han lets it start again"
+    )
+    said = await post(barto, "/runs", 409, schedule="backup", on="han or leia")
+    assert "(and 1 more)" in said["detail"]
+    await barto.close()
+
+
+async def test_a_drain_ends_by_itself_where_it_has_an_end(barto: World) -> None:
+    await fleet(barto, TOML)
+    await post(barto, "/workers/luke/drain", seconds=90)
+    said = await post(barto, "/workers/luke/drain", 409, seconds=5, until="2040-01-01T00:00:00Z")
+    assert "not both" in said["detail"]
+    await barto.clock.advance(seconds=120)
+    assert (await get(barto, "/workers/luke"))["drained"] is None
+    await barto.clock.advance(seconds=70)
+    assert [run for run in await barto.runs() if run.worker == "luke"]
+    await barto.close()
+
+
+# -- commands of no schedule ----------------------------------------------------------------------
+
+
+async def test_a_command_runs_once_on_each_worker_that_is_meant(barto: World) -> None:
+    await fleet(barto)
+    said = await post(barto, "/exec", 403, on="*", command="uptime")
+    assert "allow_exec = true in file allows them" in said["detail"]
+    await away(barto, "luke")
+    plan = await post(barto, "/exec", facts=ALLOWED, on="*", command="uptime", dry_run=True)
+    assert (plan["meant"], plan["request"], plan["schedules"]) == (3, None, ["exec"])
+    answer = await post(
+        barto, "/exec", facts=ALLOWED, on="*", command="uptime", timeout=5, reason="to see"
+    )
+    assert answer["said"] == "2 of 3; 1 offline"
+    again = await post(
+        barto,
+        "/exec",
+        facts=ALLOWED,
+        on="*",
+        command="uptime",
+        timeout=5,
+        request=answer["request"],
+    )
+    assert [one["run"] for one in again["workers"]] == [one["run"] for one in answer["workers"]]
+    await barto.clock.advance(seconds=70)
+    runs = await barto.runs()
+    assert sorted((run.worker, run.schedule, run.kind) for run in runs) == [
+        ("han", "exec", Kind.EXEC),
+        ("leia", "exec", Kind.EXEC),
+    ]
+    barto.workers["luke"].start()
+    await barto.clock.advance(seconds=30)
+    assert len(await barto.runs()) == 2, "nobody wants it so late"
+    (event,) = [row for row in await barto.store.events(0) if row.kind == "exec asked"]
+    assert (event.facts["command"], event.facts["reason"]) == (["uptime"], "to see")
+    said = await post(barto, "/exec", 409, facts=ALLOWED, on="nobody", command="uptime")
+    assert said["detail"] == 'no worker is meant by "nobody"'
+    said = await post(
+        barto,
+        "/exec",
+        400,
+        facts=ALLOWED,
+        on="han",
+        command="x" * 65_000,
+        shell=["y" * 65_000] * 16,
+    )
+    assert "put it into a file" in said["detail"]
     await barto.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bartos.plan import schedule_rows
 from bartos.planning import Planner, facts_of
 from bartos.schedules import load_schedules
-from bartos.store.orders import ALL_SCHEDULES, PauseRow
+from bartos.store.orders import ALL_SCHEDULES, DrainRow, PauseRow
 from bartos.store.port import WorkerRow
 from libbarto.identity import schedule_uid
 from libbarto.message.v2.schedule import SCHEDULE_SET
@@ -87,3 +87,22 @@ def test_what_is_paused_says_so_in_the_set() -> None:
     assert debian.paused_until is None, "the longer pause counts"
     planner.pauses = {}
     assert planner.set_for(row) == before
+
+
+def test_what_a_drained_worker_is_told_is_as_a_pause_of_all() -> None:
+    planner = Planner()
+    planner.load(schedule_rows(load_schedules([("bartos.toml", TOML)]), [], 0))
+    row = WorkerRow(b"2" * 16, "db1", labels={"role": "db"}, capabilities={"os": "debian"})
+    before = planner.set_for(row)
+    planner.drains = {b"3" * 16: DrainRow(b"3" * 16, "db2", "ann", 5)}
+    assert planner.set_for(row) == before, "another one is drained"
+    planner.drains = {row.uid: DrainRow(row.uid, "db1", "ann", 5, "a new disk", 9)}
+    uid = schedule_uid("debian")
+    planner.pauses = {uid: PauseRow(uid, "debian", "bob", 5)}
+    every, debian = SCHEDULE_SET.decode(planner.set_for(row)).schedules
+    assert (every.paused_as, every.paused_until, every.pause_reason) == (
+        "drained",
+        9,
+        "a new disk (by ann)",
+    )
+    assert (debian.paused_as, debian.paused_until) == ("paused", None), "the longer one counts"

@@ -1,4 +1,4 @@
-"""What operators do: `run`, `rerun`, `cancel`, `pause` and `resume`.
+"""What operators do: `run`, `rerun`, `exec`, `cancel`, `pause`, `resume`, `drain` and `undrain`.
 
 Whatever means more than one worker is shown first, and done when a person has said yes. Each says
 how many of the workers that are meant have confirmed.
@@ -7,12 +7,15 @@ how many of the workers that are meant have confirmed.
 from __future__ import annotations
 
 import re
+import shlex
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from barto_cli import times
 from barto_cli.client import ERROR, NO_SUCH_THING, USAGE, Failure
 from barto_cli.given import Given
 from barto_cli.render import Column, Format, Listing, Row, Screen, json_text, many, plain, short_ids
@@ -21,6 +24,7 @@ Json = Mapping[str, Any]
 
 WAIT_S: Final = 45.0
 """How long `--wait` waits; without it the answer comes after a second."""
+IDLE_LOOK_S: Final = 0.5
 SHOWN: Final = 20
 """So many workers are shown where a person is asked; of more only the number."""
 _RUN: Final = re.compile(r"@last|[0-9A-Fa-f-]+")
@@ -95,6 +99,36 @@ def _start(
     return ERROR if exit_status and not follower.all_ok else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What `exec` runs: words, of which a single one is a text for the shell. `timeout` as `5m`;
+    `shell` is a program that takes a command after `-c`, or "" for /bin/sh."""
+
+    words: Sequence[str]
+    timeout: str | None = None
+    shell: str = ""
+
+    @property
+    def text(self) -> str:
+        """The words as one text for the shell: each stays what it is."""
+        return self.words[0] if len(self.words) == 1 else shlex.join(self.words)
+
+
+def execute(
+    given: Given, on: str, command: Command, how: How, *, follow: bool, exit_status: bool
+) -> int:
+    """Run a command on workers, in no schedule; returns the exit code."""
+    said: dict[str, object] = {"on": on, "command": command.text}
+    if command.shell:
+        said["shell"] = [*shlex.split(command.shell), "-c"]
+    if command.timeout is not None:
+        from libbarto.quantity import parse_duration
+
+        said["timeout"] = parse_duration(command.timeout)
+    words = f"run {command.text}"
+    return _start(given, "/api/v1/exec", said, words, how, follow, exit_status)
+
+
 # -- ends -----------------------------------------------------------------------------------------
 
 
@@ -147,6 +181,54 @@ def _toggle(
     if not _agreed(given, path, said, words, how):
         return 0
     _show(given, given.client.post(path, how.said(**said)))
+    return 0
+
+
+# -- drains ---------------------------------------------------------------------------------------
+
+
+def drain(given: Given, worker: str, length: str | None, until: str | None, how: How) -> int:
+    """Let a worker start nothing: so long (`1h`), until a time, or until it is undrained. With
+    `wait`, until nothing runs there any more."""
+    said: dict[str, object] = {}
+    if length is not None and until is not None:
+        raise Failure(USAGE, "say --for or --until, not both")
+    if length is not None:
+        from libbarto.quantity import parse_duration
+
+        said["seconds"] = parse_duration(length)
+    if until is not None:
+        said["until"] = times.rfc3339(times.when(until, given.screen.now, given.screen.zone))
+    path = f"/api/v1/workers/{quote(worker, safe='')}"
+    if not _agreed(given, f"{path}/drain", said, f"drain {worker}", how):
+        return 0
+    answer = given.client.post(f"{path}/drain", how.said(**said))
+    if how.wait:
+        _until_idle(given, path, worker)
+    _show(given, answer)
+    return 0
+
+
+def _until_idle(given: Given, path: str, worker: str) -> None:
+    """Wait until nothing runs on a worker; how many do is shown meanwhile."""
+    most = 0
+    with given.progress.waiting():
+        while True:
+            running = given.client.get(path)["running"]
+            if not running:
+                return
+            most = max(most, running)
+            words = f"{worker}: {many(running, 'run')} to end"
+            given.progress.say(words, most - running, most)
+            time.sleep(IDLE_LOOK_S)
+
+
+def undrain(given: Given, worker: str, how: How) -> int:
+    """Let a worker start again."""
+    path = f"/api/v1/workers/{quote(worker, safe='')}/undrain"
+    if not _agreed(given, path, {}, f"undrain {worker}", how):
+        return 0
+    _show(given, given.client.post(path, how.said()))
     return 0
 
 

@@ -52,7 +52,12 @@ class Follower:
     _runs: list[_Followed] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._runs = [_Followed(one["worker"], one["run"]) for one in self.answer["workers"]]
+        self._runs = [
+            _Followed(one["worker"], one["run"])
+            if one["run"] is not None
+            else _Followed(one["worker"], "", reason=f"refused: {one['reason']}", over=True)
+            for one in self.answer["workers"]
+        ]
 
     @property
     def all_ok(self) -> bool:

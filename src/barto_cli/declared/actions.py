@@ -159,6 +159,105 @@ def resume(
         actions.resume(given, schedule, actions.How(yes, dry_run, wait, reason))
 
 
+@commands.command("exec")
+def execute(
+    context: cli.Context,
+    words: Annotated[
+        list[str], cli.Argument("COMMAND", help="A command, or one text for the shell.")
+    ],
+    on: Annotated[
+        str,
+        cli.Option("--on", metavar="SELECTOR", help="On which workers: a name, a glob, os=debian."),
+    ],
+    timeout: Annotated[
+        str | None, cli.Option("--timeout", metavar="TIME", help="Stop it after so long: 5m.")
+    ] = None,
+    shell: Annotated[
+        str, cli.Option("--shell", metavar="SHELL", help="Not /bin/sh, but this, with -c.")
+    ] = "",
+    follow: Annotated[
+        bool | None,
+        cli.Option(
+            "-f/-F", "--follow/--no-follow", help="Show what it prints; on a terminal it does."
+        ),
+    ] = None,
+    exit_status: ExitStatus = False,
+    wait: Wait = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Run a command now, in no schedule: only where bartos.toml says allow_exec = true. It is
+    recorded as any run.
+
+    Example: barto-cli exec --on web1 -- uptime
+    """
+    from barto_cli.commands import actions
+
+    code = 0
+    with given_by(context, output, utc) as given:
+        how = actions.How(yes, dry_run, wait, reason)
+        command = actions.Command(words, timeout, shell)
+        if follow is None:
+            follow = given.screen.terminal and given.for_people
+        code = actions.execute(given, on, command, how, follow=follow, exit_status=exit_status)
+    raise cli.Exit(code)
+
+
+Host = Annotated[str, cli.Argument("WORKER", help="The worker.")]
+
+
+@commands.command()
+def drain(
+    context: cli.Context,
+    worker: Host,
+    length: Annotated[
+        str | None,
+        cli.Option("--for", metavar="TIME", help="So long: 1h, 2d. Left out: until undrain."),
+    ] = None,
+    until: Annotated[
+        str | None, cli.Option("--until", metavar="TIME", help="Until this time.")
+    ] = None,
+    wait: Annotated[bool, cli.Option("--wait", help="Wait until nothing runs there.")] = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Let a worker start nothing: its planned starts are skipped, and what runs goes on.
+
+    Example: barto-cli drain web1 --wait --reason 'a new disk'
+    """
+    from barto_cli.commands import actions
+
+    with given_by(context, output, utc) as given:
+        actions.drain(given, worker, length, until, actions.How(yes, dry_run, wait, reason))
+
+
+@commands.command()
+def undrain(
+    context: cli.Context,
+    worker: Host,
+    wait: Wait = False,
+    reason: Reason = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    output: Output = None,
+    utc: Utc = False,
+) -> None:
+    """Let a worker that is drained start again. What was skipped is not caught up.
+
+    Example: barto-cli undrain web1
+    """
+    from barto_cli.commands import actions
+
+    with given_by(context, output, utc) as given:
+        actions.undrain(given, worker, actions.How(yes, dry_run, wait, reason))
+
+
 def _one_or_all(schedule: str | None, every: bool) -> None:
     if (schedule is None) is not every:
         raise cli.BadParameter("name a schedule, or say --all")

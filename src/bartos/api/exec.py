@@ -46,7 +46,7 @@ class ExecAsked(Asked):
     )
 
 
-@router.post("/exec", responses={403: {}}, tags=["exec"])
+@router.post("/exec", responses={403: {}, 409: {}}, tags=["exec"])
 async def execute(given: Given, asked: ExecAsked, who: User) -> Answer:
     """Run a command on each worker that `on` selects, once, within a minute or not at all. It is
     recorded as any run, under the name `exec`. Only where bartos.toml says `allow_exec = true`."""
@@ -85,7 +85,7 @@ async def drain(given: Given, name: Name, asked: PauseAsked, who: User) -> Answe
     return Answer.of(done)
 
 
-@router.post("/workers/{name}/undrain", responses={404: {}}, tags=["workers"])
+@router.post("/workers/{name}/undrain", responses={404: {}, 409: {}}, tags=["workers"])
 async def undrain(given: Given, name: Name, asked: Asked, who: User) -> Answer:
     """Let a worker that is drained start again. What was skipped is not caught up."""
     row = await worker_named(given, name)
