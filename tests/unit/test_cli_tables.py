@@ -334,6 +334,14 @@ def test_show() -> None:
     approved("show", lambda screen: history.about(screen, SHOWN), (49, 80, 200))
 
 
+def test_show_says_what_the_server_makes_of_it() -> None:
+    asked = {
+        "because": ["Step 2 of 2, `back-up`, ended so.", "New: it was ok for 31 nights."],
+        "lines": ["pg_dump: error: connection to server failed", "\x1b[31mgiving up"],
+    }
+    approved("show-why", lambda screen: history.about(screen, SHOWN, asked), (49, 80))
+
+
 def test_show_of_what_runs() -> None:
     going = {
         **SHOWN,

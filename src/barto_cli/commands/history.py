@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from barto_cli import times
-from barto_cli.client import USAGE, Failure
+from barto_cli.client import UNREACHABLE, USAGE, Failure
 from barto_cli.given import Given
 from barto_cli.render import (
     COLOURS,
@@ -192,18 +192,36 @@ def show(given: Given, run: str) -> None:
         keys = [key for key in RUN_KEYS if key not in {"count", "last_slot"}]
         given.emit(Listing((), [found], (*keys, "steps", "earlier")))
         return
-    given.write(about(given.screen, found))
+    given.write(about(given.screen, found, _asked_why(given, found)))
 
 
-def about(screen: Screen, run: Mapping[str, Any]) -> Iterator[str]:
-    """What there is to say of a run, for people."""
+def _asked_why(given: Given, run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the server makes of a run with which not all is well; nothing where it knows nothing."""
+    if state_of("stuck" if run.get("stuck") else run["verdict"]).act == "no":
+        return {}
+    zone = given.screen.zone.name
+    query = {"run": run["id"], "timezone": zone if "/" in zone or zone == "UTC" else None}
+    try:
+        found: Mapping[str, Any] = given.client.get("/api/v1/why", query)
+    except Failure as error:
+        if error.exit_code == UNREACHABLE:
+            raise
+        return {}
+    return found
+
+
+def about(
+    screen: Screen, run: Mapping[str, Any], asked: Mapping[str, Any] | None = None
+) -> Iterator[str]:
+    """What there is to say of a run, for people; `asked` is what the server says of why."""
+    asked = asked or {}
     words = screen.shape(run["verdict"]) + outcome(run)
     lines = [
         ("run", plain(run["id"])),
         ("schedule", plain(run["schedule"])),
         ("worker", plain(run["worker"])),
         ("verdict", words),
-        ("why", _why(run)),
+        ("why", " ".join(map(plain, asked.get("because") or ())) or _why(run)),
         ("planned", f"{screen.time(times.read(run['slot']))} ({screen.zone.name}){_kind(run)}"),
         ("took", times.duration(run["seconds"])),
         ("attempt", plain(run["attempt"])),
@@ -212,6 +230,10 @@ def about(screen: Screen, run: Mapping[str, Any]) -> Iterator[str]:
     for title, text in lines:
         if text:
             yield from _fact(screen, title, text, _colour(run) if title == "verdict" else None)
+    for number, text in enumerate(asked.get("lines") or ()):
+        lead = screen.paint(f"{'said' if number == 0 else '':>9}", DIM)
+        line = plain(text)
+        yield f"{lead}  {line if screen.width is None else cut(line, max(8, screen.width - 11))}"
     yield ""
     yield from table(_timeline_columns(screen), timeline(run), screen)
     hints = list(_hints(run))
