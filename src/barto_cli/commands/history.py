@@ -16,6 +16,7 @@ from barto_cli.render import (
     Listing,
     Row,
     Screen,
+    cut,
     plain,
     short_ids,
     table,
