@@ -84,7 +84,7 @@ async def planned_hours(
     definitions = [
         it for it in given.planner.definitions if schedule is None or it.name == schedule
     ]
-    rows = [row for row in await given.store.workers() if worker is None or row.name == worker]
+    rows = [row for row in await given.overview.workers() if worker is None or row.name == worker]
     facts = [facts_of(row) for row in rows]
     window = Window(first, end, HOUR_US)
     counted = await aside(

@@ -151,7 +151,7 @@ async def timeline(
     ranges = await given.store.ranges(
         RunFilter(schedule=schedule, worker=worker, since=begin, until=end, limit=RANGES_MAX + 1)
     )
-    workers = [facts_of(row) for row in await given.store.workers()]
+    workers = [facts_of(row) for row in await given.overview.workers()]
     asked = [it for it in workers if worker is None or it.name == worker]
     ticks = await aside(
         len(given.planner.definitions) * len(asked),

@@ -14,7 +14,7 @@ from bartos.web.pages import Visiting
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-SHOWN: Final = 200
+SHOWN: Final = 100
 OFFSET_SECONDS: Final = 1.0
 """A clock that is off by more is said loudly."""
 FACTS: Final = ("os", "os_version", "arch", "host")
@@ -45,7 +45,7 @@ async def workers(
         limit=SHOWN,
         cursor=cursor,
     )
-    known = await visit.services.store.workers()
+    known = await visit.services.overview.workers()
     values = {
         "rows": [_row(worker) for worker in found.workers],
         "total": len(known),
@@ -60,6 +60,5 @@ async def workers(
 
 def _row(worker: fleet.WorkerView) -> Row:
     offset = worker.clock_offset_seconds
-    drained = bool(getattr(worker, "drained", None))
-    state = "drained" if drained else "connected" if worker.connected else "away"
+    state = "away" if not worker.connected else "drained" if worker.drained else "connected"
     return Row(worker, state, offset is not None and abs(offset) > OFFSET_SECONDS)

@@ -9,11 +9,16 @@
   live.on("worker", (worker) => {
     const line = row(worker.name);
     if (!line) return;
-    const state = worker.drained ? "drained" : worker.connected ? "connected" : "away";
+    const state = !worker.connected ? "away" : worker.drained ? "drained" : "connected";
     const parts = [barto.mark(state)];
     if (!worker.connected) parts.push(" ", barto.time(worker.last_seen, "distance"));
     cell(line, "state").replaceChildren(...parts);
     barto.fill(cell(line, "version"), worker.version);
+    const button = line.querySelector("button[data-post]");
+    const word = worker.drained ? "undrain" : "drain";
+    button.textContent = word;
+    button.dataset.post = `${barto.root}/api/v1/workers/${encodeURIComponent(worker.name)}/${word}`;
+    button.dataset.confirm = `Let ${barto.harmless(worker.name)} start ${worker.drained ? "things again" : "nothing new"}?`;
   });
   const running = new Map();
   live.on("run", (run) => {
