@@ -43,7 +43,7 @@ class Orders(Protocol):
     def asked(self, worker_uid: bytes, spool_id: bytes, session: bytes) -> list[Asked]:
         """A worker greets: of which offers is it to say what became?"""
 
-    async def restored(self, worker_uid: bytes) -> None:
+    def restored(self, worker_uid: bytes) -> Awaitable[None]:
         """The store has less than a worker that greets saw acknowledged; returns when that is
         noted, before anything that it reports is stored. Raises `StoreUnavailable`."""
 
