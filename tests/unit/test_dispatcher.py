@@ -9,6 +9,8 @@ import pytest
 from bartos.dispatch_events import (
     Commit,
     Committed,
+    DrainsChanged,
+    ExecAsked,
     GivenUp,
     Left,
     Now,
@@ -18,10 +20,10 @@ from bartos.dispatch_events import (
     Tick,
 )
 from bartos.dispatcher import GRACE_S, SILENCE_S, Dispatcher, wants
-from bartos.store.orders import ALL_SCHEDULES, RESTORED, DispatchState, PauseRow
+from bartos.store.orders import ALL_SCHEDULES, RESTORED, DispatchState, DrainRow, PauseRow
 from libbarto.identity import Kind, occurrence_id, schedule_uid
 from libbarto.message.v2.record import Verdict
-from libbarto.message.v2.schedule import SCHEDULE
+from libbarto.message.v2.schedule import SCHEDULE, Schedule
 from tests.desk import MIDNIGHT, SECOND, Desk, named
 
 HOUR = 3600.0
@@ -1024,3 +1026,49 @@ def test_a_clock_that_is_put_right_in_time_changes_nothing(desk: Desk) -> None:
 def test_a_dispatcher_begins_with_nothing() -> None:
     dispatcher = Dispatcher(DispatchState(), Now(MIDNIGHT, 0.0))
     assert dispatcher.handle(Tick(), Now(MIDNIGHT, 0.0)) == []
+
+
+# -- drains, and commands of no schedule ----------------------------------------------------------
+
+
+def test_a_drained_worker_is_offered_nothing_until_its_drain_ends() -> None:
+    desk = Desk(PINNED)
+    desk.join("web1")
+    until = desk.wall + 60 * SECOND
+    desk.do(DrainsChanged([DrainRow(named("web1"), "web1", "ann", desk.wall, "", until)]))
+    desk.run("backup", "web1")
+    assert desk.offers() == []
+    desk.sleep(61)
+    desk.do(Tick())
+    assert len(desk.offers()) == 1
+
+
+def test_a_start_by_hand_that_a_drained_worker_never_got_says_so() -> None:
+    desk = Desk(PINNED)
+    desk.join("web1")
+    request = desk.run("backup", "web1")
+    (offer,) = desk.offers()
+    desk.refuse("web1", offer.intent.run_id, offer.number)
+    desk.do(DrainsChanged([DrainRow(named("web1"), "web1", "ann", desk.wall)]))
+    desk.sleep(3601)
+    desk.do(Tick())
+    (row,) = desk.store.orders(request, None)
+    assert row.reason == "web1 was drained, away, or took no starts, for longer than catch_up"
+
+
+def test_a_command_of_no_schedule_is_an_order_to_each_worker() -> None:
+    desk = Desk(PINNED)
+    for name in ("web1", "web2"):
+        desk.join(name)
+    spec = Schedule(uid=named("exec"), name="exec", calendars=[], steps=["uptime"])
+    workers = [(named(name), name) for name in ("web1", "web2")]
+    request = named("request")
+    desk.do(ExecAsked(request, workers, spec, 60 * SECOND, "ann", "to see"))
+    found = {desk.name(one.worker_uid): one.intent for one in desk.offers()}
+    assert set(found) == {"web1", "web2"}
+    row = found["web1"]
+    assert row.run_id == occurrence_id(Kind.EXEC, spec.uid, named("web1"), MIDNIGHT, request)
+    assert (row.schedule, row.until - MIDNIGHT) == ("exec", 60 * SECOND)
+    (audit,) = desk.past.audits
+    assert audit.kind == "exec asked"
+    assert (audit.facts["command"], audit.facts["workers"]) == (["uptime"], ["web1", "web2"])

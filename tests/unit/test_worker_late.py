@@ -244,6 +244,10 @@ def test_what_waits_is_skipped_when_its_schedule_is_paused_or_removed() -> None:
     assert bench.decided() == [(60, 60, 1, "skipped", "paused")]
     bench = Bench(schedule(missed="all"))
     bench.tick(100)
+    bench.take_on(schedule(missed="all", paused=True, paused_as="drained", pause_reason="by ann"))
+    assert bench.decided() == [(60, 60, 1, "skipped", "drained: by ann")]
+    bench = Bench(schedule(missed="all"))
+    bench.tick(100)
     bench.take_on()
     assert bench.decided() == [(60, 60, 1, "skipped", "disabled")]
     assert [one.schedule for one in bench.of(Decided)] == ["tick"]  # the history tells its name
