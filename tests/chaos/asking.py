@@ -20,7 +20,7 @@ from tests.acceptance.fleet import Fleet, UnixConnection
 from tests.chaos.database import Database
 from tests.chaos.history import Cancel, Hold, Order
 
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 90.0
 AGAIN_S: Final = 0.5
 ORDERS_EVERY_S: Final = 2.0
 ORDERED: Final = ("work", "again")
@@ -65,7 +65,8 @@ class Asking:
         return told
 
     def insist(self, path: str, body: Mapping[str, object]) -> Answer:
-        """Ask until it is answered. Raises `Refused` where it is no, or after half a minute."""
+        """Ask until it is answered, as a server may be killed again and again. Raises `Refused` where
+        it is no, or after a while."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
