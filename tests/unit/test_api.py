@@ -371,7 +371,12 @@ async def test_who_shows_no_secret_gets_nothing(body: bytes) -> None:
 async def test_a_body_has_a_bound() -> None:
     app = create_app(Barto().services)
     huge = b'{"secret": "' + b"x" * 100_000 + b'"}'
-    assert (await request(app, "/api/v1/join", method="POST", body=huge)).status == 413
+    answer = await request(app, "/api/v1/join", method="POST", body=huge)
+    assert answer.status == 413
+    length = {"content-length": str(len(huge))}
+    answer = await request(app, "/api/v1/join", method="POST", body=huge, headers=length)
+    assert (answer.status, answer.json()["detail"]) == (413, "the body is too large")
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_a_server_without_a_ca_says_how_to_get_one() -> None:

@@ -59,7 +59,7 @@ def create_app(
 
     The server that listens on the Unix socket is given `guard.over_unix_socket(app)` instead.
     """
-    app = FastAPI(
+    app = problems.Application(
         title="barto",
         summary="What ran where, what it printed, and how it ended.",
         version=build_info().version,

@@ -20,6 +20,8 @@ router = APIRouter(prefix="/api/v1")
 
 TIMEOUT_MOST = 366 * 86_400.0
 Text = Annotated[str, Field(min_length=1, max_length=65_536, pattern="^[^\\x00]*$")]
+Word = Annotated[str, Field(min_length=1, max_length=4096, pattern="^[^\\x00]*$")]
+BODY_MAX = 2 * 1024 * 1024
 Name = Annotated[str, Path(max_length=255, description="the worker's name")]
 
 
@@ -32,7 +34,7 @@ class ExecAsked(Asked):
         description='on the workers that this selects: `web1`, `"web*"`, `os=debian`',
     )
     command: Text = Field(description="a text for the shell")
-    shell: list[Text] = Field(
+    shell: list[Word] = Field(
         default=["/bin/sh", "-c"],
         min_length=1,
         max_length=16,
@@ -46,7 +48,7 @@ class ExecAsked(Asked):
     )
 
 
-@router.post("/exec", responses={403: {}, 409: {}}, tags=["exec"])
+@router.post("/exec", responses={403: {}, 409: {}}, tags=["exec"], max_body_size=BODY_MAX)
 async def execute(given: Given, asked: ExecAsked, who: User) -> Answer:
     """Run a command on each worker that `on` selects, once, within a minute or not at all. It is
     recorded as any run, under the name `exec`. Only where bartos.toml says `allow_exec = true`."""

@@ -13,8 +13,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
 
 from libbarto.errors import StoreUnavailable, UserError
 
@@ -37,6 +39,27 @@ def response(status: HTTPStatus, detail: str, **more: object) -> JSONResponse:
     """Problem details (RFC 9457 section 3.1) of the type "about:blank", with extensions."""
     body = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
     return JSONResponse(body | more, status, media_type=MEDIA_TYPE)
+
+
+class Application(FastAPI):
+    """One whose limit of bodies answers with a problem as well: it stands before all handlers."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        too_large = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        refused = False
+
+        async def told(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] == too_large:
+                kind = Headers(raw=message["headers"]).get("content-type", "")
+                refused = not kind.startswith(MEDIA_TYPE)
+                if refused:
+                    answer = response(too_large, "the body is too large")
+                    await answer(scope, receive, send)
+            if not refused:
+                await send(message)
+
+        await super().__call__(scope, receive, told)
 
 
 def install(app: FastAPI) -> None:
