@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -51,7 +52,8 @@ def admits(scope: Any, key: str) -> bool:
 def guarded(key: str | None = KEY) -> ASGIApp:
     nothing: Any = Untouchable()
     facts = Facts(key, "store", "file")
-    services = Services(nothing, nothing, nothing, lambda: facts, StoppedClock(), *([nothing] * 6))
+    others: list[Any] = [nothing] * (len(fields(Services)) - 5)
+    services = Services(nothing, nothing, nothing, lambda: facts, StoppedClock(), *others)
     return create_app(services, untouchable_endpoint)
 
 

@@ -465,3 +465,29 @@ def test_routes_are_of_pages() -> None:
     app: Any = shared()
     assert all(path.startswith("/") for path in page_paths())
     assert not [path for path in app.openapi()["paths"] if path in page_paths()]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/nothing", 404, "Not Found"),
+        ("/schedules?cursor=x", 404, "cursor"),
+        ("/schedules/nobody", 404, "no schedule is named"),
+        (f"/schedules?text={'x' * 300}", 422, "at most 200 characters"),
+    ],
+)
+async def test_a_browser_is_told_on_a_page_what_is_wrong(path: str, status: int, said: str) -> None:
+    headers = {**await session(shared()), **HTML}
+    answer = await request(shared(), path, headers=headers)
+    assert (answer.status, answer.headers["content-type"][:9]) == (status, "text/html")
+    assert said in answer.body.decode()
+    if "nobody" not in path:
+        plain = await request(shared(), path, headers=await session(shared()))
+        assert plain.headers["content-type"] == "application/problem+json"
+
+
+async def test_what_a_script_asks_the_api_is_never_answered_by_a_page() -> None:
+    headers = {**await session(shared()), **HTML}
+    for path in ("/api/v1/runs/nothing", "/api/v1/nothing", "/static/nothing"):
+        answer = await request(shared(), path, headers=headers)
+        assert answer.headers["content-type"] == "application/problem+json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from bartos.web import calendar, history, login, now, run, schedules, static_files, workers
+from bartos.web import calendar, faults, history, login, now, run, schedules, static_files, workers
 
 PAGES = (login, static_files, now, schedules, run, history, workers, calendar)
 """The modules with a `router` of pages."""
@@ -15,3 +15,4 @@ def install(app: FastAPI) -> None:
     app.include_router(login.api)
     for module in PAGES:
         app.include_router(module.router)
+    faults.install(app)
