@@ -434,7 +434,8 @@ class Client:
             case HTTPStatus.NOT_FOUND if problem:
                 return Failure(NO_SUCH_THING, detail)
             case HTTPStatus.CONFLICT:
-                return Failure(USAGE, detail + _candidates(problem.get("candidates")))
+                code = REFUSED if problem.get("refused") is True else USAGE
+                return Failure(code, detail + _candidates(problem.get("candidates")))
             case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY if problem:
                 return Failure(USAGE, detail)
             case HTTPStatus.SERVICE_UNAVAILABLE:

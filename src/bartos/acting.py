@@ -84,6 +84,10 @@ class Who:
     reason: str = ""
 
 
+class Drained(UserError):
+    """All workers that were asked for start nothing, as someone wished."""
+
+
 class Actions:
     """What operators do. `new_id` makes the 16 bytes of a UUID."""
 
@@ -128,7 +132,7 @@ class Actions:
         return await self._start(wanted, who, request, (), wait, refused)
 
     def _without_drained(self, wanted: Sequence[Wanted]) -> tuple[list[Wanted], list[Meant]]:
-        """Which of these may be started, and the others. Raises `UserError` where none may."""
+        """Which of these may be started, and the others. Raises `Drained` where none may."""
         left: list[Wanted] = []
         refused: list[Meant] = []
         for one in wanted:
@@ -139,7 +143,7 @@ class Actions:
                 refused.append(Meant(one.worker[1], REFUSED, None, None, reason))
         if refused and not left:
             more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-            raise UserError(refused[0].reason + more)
+            raise Drained(refused[0].reason + more)
         return left, refused
 
     def drained(self, uid: bytes) -> str | None:

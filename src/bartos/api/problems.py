@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from bartos.acting import Drained
 from libbarto.errors import StoreUnavailable, UserError
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,9 @@ async def _store_away(request: Request, error: Exception) -> Response:
 
 
 async def _user_error(request: Request, error: Exception) -> Response:
-    return response(HTTPStatus.CONFLICT, str(error))
+    # Where it is refused, and no mistake of who asks, the command line says so by its exit code.
+    more = {"refused": True} if isinstance(error, Drained) else {}
+    return response(HTTPStatus.CONFLICT, str(error), **more)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
