@@ -9,7 +9,7 @@ VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(or $(shell $(PYTHON) -c '
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test chaos check lint format-check types imports purity format man coverage model flood bench lock setup clean
+.PHONY: help demo test chaos check lint format-check types imports purity format man coverage model flood bench screenshots lock setup clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,10 @@ chaos: $(READY) ## real programs under hundreds of faults, checked (SEED=1 OCCUR
 
 flood: $(READY) ## a command that prints MB=1000 megabytes through a link of 1 Mbit/s
 	@BARTO_FLOOD_MB=$(or $(MB),1000) $(BIN)/pytest -q -p no:xdist -o faulthandler_timeout=0 -s tests/acceptance/test_flood.py
+
+screenshots: $(READY) ## pictures of the pages into docs/screenshots (ARGS="run day" for some)
+	@scripts/packages.sh browser
+	@$(BIN)/python -m scripts.screenshots $(ARGS)
 
 bench: $(READY) ## what is claimed about speed, measured
 	@scripts/packages.sh mariadb
