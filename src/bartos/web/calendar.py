@@ -158,7 +158,7 @@ def heat(starts: int, most: int) -> int:
     """How dark a number is drawn among others, by its size in digits.
 
     >>> [heat(n, 10_000) for n in (0, 1, 10, 100, 10_000)]
-    [0, 1, 2, 4, 6]
+    [0, 1, 2, 3, 6]
     """
     if starts == 0:
         return 0
