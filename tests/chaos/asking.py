@@ -65,7 +65,7 @@ class Asking:
         return told
 
     def insist(self, path: str, body: Mapping[str, object]) -> Answer:
-        """Ask until it is answered, as a server may be killed again and again. Raises `Refused` where
+        """Ask until it is answered: a server may be killed again and again. Raises `Refused` where
         it is no, or after a while."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
