@@ -20,7 +20,7 @@ from tests.api_server import served
 from tests.faces import KEY, Barto
 
 SEED = 5
-EXAMPLES = 6
+EXAMPLES = 3
 
 
 @pytest.fixture(scope="module")
