@@ -24,7 +24,7 @@
   for (const field of document.querySelectorAll("#filters [type=date], #filters select, #filters [type=checkbox]"))
     field.addEventListener("change", () => field.form.requestSubmit());
 
-  const rows = document.getElementById("starts");
+  const rows = document.getElementById("history");
   if (rows) live.on("run", (run) => {
     const row = rows.querySelector(`tr[data-run="${CSS.escape(run.id)}"]`);
     if (!row) return;
