@@ -249,7 +249,7 @@ async def test_a_run_is_made_once_more_on_its_worker(barto: World) -> None:
     (event,) = [row for row in await barto.store.events(0) if row.kind == "rerun asked"]
     assert event.facts["again"] == [first.run_id.hex()]
     await barto.configure(TOML.replace('"backup"', '"other"'))
-    said = await post(barto, f"/runs/{first.run_id.hex()}/rerun", 400)
+    said = await post(barto, f"/runs/{first.run_id.hex()}/rerun", 409)
     assert said["detail"] == 'schedule "backup" is not in force any more'
     await barto.close()
 
@@ -351,20 +351,20 @@ async def test_a_pause_is_confirmed_by_each_worker(barto: World) -> None:
     assert answer["said"] == "3 of 3"
     await barto.clock.advance(minutes=2)
     assert len(await barto.runs()) > count
-    said = await post(barto, "/schedules/backup/resume", 400)
+    said = await post(barto, "/schedules/backup/resume", 409)
     assert said["detail"] == "it is not paused"
     await barto.close()
 
 
 async def test_all_may_be_paused_until_a_time(barto: World) -> None:
     await fleet(barto, TOML)
-    said = await post(barto, "/resume", 400)
+    said = await post(barto, "/resume", 409)
     assert said["detail"] == "nothing is paused as a whole"
     answer = await post(barto, "/pause", until="2040-01-01T00:00:00Z")
     assert answer["said"] == "3 of 3"
     (pause,) = (await get(barto, "/pauses"))["pauses"]
     assert pause["schedule"] is None
-    said = await post(barto, "/schedules/backup/resume", 400)
+    said = await post(barto, "/schedules/backup/resume", 409)
     assert said["detail"] == "it is not paused; all schedules are (resume --all)"
     await barto.clock.advance(minutes=3)
     assert await barto.runs() == []
