@@ -88,6 +88,7 @@ def decide(
             deciding.trouble(one)
     for run in hanging:
         deciding.hangs(run)
+    deciding.drop_others()
     return Decision(list(deciding.states.values()), list(deciding.alerts.values()))
 
 
@@ -114,22 +115,24 @@ class _Deciding:
     def trouble(self, one: Outcome) -> None:
         """A failure, or starts that did not run."""
         state = self._state(self._pair(one.schedule_uid, one.worker_uid))
-        if one.at <= state.seen:
+        # By both, since the two clocks of a worker and of this server may be apart.
+        if one.at <= state.seen and one.slot <= state.slot:
             return
+        seen, slot = max(one.at, state.seen), max(one.slot, state.slot)
         if one.schedule_uid in self._known.silent:
-            self.states[state.pair] = replace(state, trouble="", seen=one.at)
+            self.states[state.pair] = replace(state, trouble="", seen=seen, slot=slot)
             return
         missed = one.verdict is Verdict.MISSED
         if missed and one.worker_uid in self._known.roaming and self._now - one.slot < ROAMING_US:
-            self.states[state.pair] = replace(state, seen=one.at)
+            self.states[state.pair] = replace(state, seen=seen, slot=slot)
             return
         event = MISSED if missed else FAILED
         worse = _RANKS[event] > _RANKS[state.trouble]
         self.states[state.pair] = replace(
             state,
             trouble=event if worse else state.trouble,
-            seen=one.at,
-            slot=max(one.slot, state.slot),
+            seen=seen,
+            slot=slot,
             # What is stuck is known by its run.
             run_id=one.run_id if worse or state.trouble != STUCK else state.run_id,
         )
@@ -160,9 +163,17 @@ class _Deciding:
         told = _RANKS[state.trouble] >= _RANKS[STUCK] or state.run_id == run.run_id
         if told or run.schedule_uid in self._known.silent:
             return
-        self.states[state.pair] = replace(state, trouble=STUCK, slot=run.slot, run_id=run.run_id)
+        slot = max(run.slot, state.slot)
+        self.states[state.pair] = replace(state, trouble=STUCK, slot=slot, run_id=run.run_id)
         member = Member(run.worker, f"stuck: {run.why}", run.slot, run.run_id, run.worker_uid)
         self._tell(STUCK, run.schedule_uid, run.schedule, member)
+
+    def drop_others(self) -> None:
+        """Forget the trouble of what floats no more, or floats now: nothing would ever end it."""
+        for state in self._known.states.values():
+            floated = state.worker_uid == ANY_WORKER
+            if state.trouble and floated != (state.schedule_uid in self._known.floating):
+                self.states[state.pair] = replace(state, trouble="")
 
     # -- alerts -----------------------------------------------------------------------------------
 

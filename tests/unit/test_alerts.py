@@ -189,6 +189,26 @@ def test_where_the_server_chooses_the_worker_all_of_them_are_one() -> None:
 # -- one alert for many workers -------------------------------------------------------------------
 
 
+def test_a_later_start_that_failed_is_told_though_its_clock_is_behind() -> None:
+    ledger = Ledger()
+    # What was missed is known by the server's clock, what failed by the worker's.
+    assert ledger.told(replace(missed(1), at=NOON + 9 * MINUTE)) == ["missed"]
+    assert ledger.told(outcome(2)) == ["failed"]
+    assert ledger.told(outcome(2)) == []
+
+
+@pytest.mark.parametrize(("before", "after"), [((BACKUP,), ()), ((), (BACKUP,))])
+def test_trouble_is_forgotten_where_another_chooses_the_worker_now(
+    before: tuple[bytes, ...], after: tuple[bytes, ...]
+) -> None:
+    ledger = Ledger(floating=before)
+    assert ledger.told(outcome(1)) == ["failed"]
+    ledger.known = {"floating": after}
+    assert ledger.told(outcome(2, Verdict.OK)) == []
+    assert not any(state.trouble for state in ledger.states.values())
+    assert ledger.decide(outcome(3, Verdict.OK)) == Decision([], [])
+
+
 def test_workers_that_fail_together_are_one_alert() -> None:
     workers = [bytes([65 + number]) * 16 for number in range(37)]
     (row,) = Ledger().decide(*(outcome(1, worker=uid) for uid in workers)).alerts

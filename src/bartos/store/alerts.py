@@ -57,8 +57,8 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class AlertState:
     """How a schedule stands on a worker, as was told: `trouble` is a word, empty where all is
-    well; outcomes up to `seen` have been looked at. `slot` and `run_id` are of the last one that
-    was trouble."""
+    well; outcomes known up to `seen`, of planned starts up to `slot`, have been looked at. `run_id`
+    is of the last one that was trouble."""
 
     schedule_uid: bytes
     worker_uid: bytes
@@ -153,8 +153,9 @@ class Alerts(Protocol):
         `exec`."""
 
     async def alert_endings(self, until: int, limit: int = 1000) -> list[Outcome]:
-        """What may end trouble, by time: runs that ended ok, of a later planned start (but not
-        what is stuck) or the very run that is trouble; and that run, if it was cancelled."""
+        """What ends trouble, by time: for each, the first run that ended ok of a later planned
+        start (but not for what is stuck), and the very run that is trouble, if it ended ok or was
+        cancelled after all. Of a floating schedule only while that is in force."""
 
     async def alert_states(self) -> list[AlertState]:
         """All states."""

@@ -81,19 +81,24 @@ class MemoryAlerts:
 
     def _is_seen(self, one: Outcome) -> bool:
         states = (self._states.get((one.schedule_uid, uid)) for uid in (one.worker_uid, ANY_WORKER))
-        return any(state is not None and state.seen >= one.at for state in states)
+        return any(
+            state is not None and state.seen >= one.at and state.slot >= one.slot
+            for state in states
+        )
 
     def endings(self, until: int, limit: int) -> list[Outcome]:
-        found = []
-        for row in self._history.all_runs():
-            if row.verdict not in OVER or row.kind == Kind.EXEC:
-                continue
-            one = _of_run(row)
-            pairs = [(row.schedule_uid, uid) for uid in (row.worker_uid, ANY_WORKER)]
-            states = [self._states[pair] for pair in pairs if pair in self._states]
-            if one.at <= until and any(_ends(one, state) for state in states):
-                found.append(one)
-        return _sorted(found)[:limit]
+        over = [
+            _of_run(row)
+            for row in self._history.all_runs()
+            if row.verdict in OVER and row.kind != Kind.EXEC
+        ]
+        found: dict[bytes, Outcome] = {}
+        for state in self._states.values():
+            ends = [one for one in over if one.at <= until and _ends(one, state)]
+            same = [one for one in ends if one.run_id == state.run_id]
+            later = sorted((one for one in ends if one not in same), key=lambda one: one.slot)
+            found.update((one.run_id, one) for one in (*same, *later[:1]))
+        return _sorted(found.values())[:limit]
 
     def states(self) -> list[AlertState]:
         return list(self._states.values())
@@ -178,7 +183,8 @@ class MemoryAlerts:
 
 
 def _ends(one: Outcome, state: AlertState) -> bool:
-    if not state.trouble:
+    whose = one.schedule_uid == state.schedule_uid
+    if not state.trouble or not whose or state.worker_uid not in {one.worker_uid, ANY_WORKER}:
         return False
     if one.run_id == state.run_id:
         return True

@@ -10,7 +10,19 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from bartos.store.alerts import (
     ANY_WORKER,
@@ -28,7 +40,7 @@ from bartos.store.alerts import (
     Sending,
 )
 from bartos.store.engines import Engines
-from bartos.store.tables import alert, alert_send, alert_state, fact, run, slot_range
+from bartos.store.tables import alert, alert_send, alert_state, fact, run, schedule, slot_range
 from libbarto.identity import Kind
 from libbarto.message.v2.record import Verdict
 
@@ -38,6 +50,10 @@ PART: Final = 500
 CLAIMS: Final = 8
 
 T = TypeVar("T")
+
+_GONE: Final = delete(alert_state).where(
+    alert_state.c.schedule_uid == bindparam("s"), alert_state.c.worker_uid == bindparam("w")
+)
 
 
 class Outbox:
@@ -77,10 +93,14 @@ class Outbox:
         return _sorted([one for rows in found for one in rows if one.at <= end])[:limit]
 
     async def alert_endings(self, until: int, limit: int = 1000) -> list[Outcome]:
+        ids: set[bytes] = set()
         found: list[Outcome] = []
         async with self._engines.read() as connection:
-            for query in _endings(until, limit):
-                found += map(_of_run, await connection.execute(query))
+            for query in _endings(until):
+                ids.update(bytes(one) for one in await connection.scalars(query) if one is not None)
+            for part in _parts(sorted(ids)):
+                rows = await connection.execute(select(run).where(run.c.run_id.in_(part)))
+                found += map(_of_run, rows)
         return _sorted(found)[:limit]
 
     async def alert_states(self) -> list[AlertState]:
@@ -114,13 +134,8 @@ class Outbox:
             if not moved.rowcount:
                 return False
             for part in _parts(news.states):
-                for state in part:
-                    await connection.execute(
-                        delete(alert_state).where(
-                            alert_state.c.schedule_uid == state.schedule_uid,
-                            alert_state.c.worker_uid == state.worker_uid,
-                        )
-                    )
+                pairs = [{"s": state.schedule_uid, "w": state.worker_uid} for state in part]
+                await connection.execute(_GONE, pairs)
                 await connection.execute(insert(alert_state), [_state_values(one) for one in part])
             for row in news.alerts:
                 values = _alert_values(row)
@@ -239,7 +254,7 @@ class Outbox:
 # -- queries --------------------------------------------------------------------------------------
 
 
-def _unseen(table: Any, at: Any) -> ColumnElement[bool]:
+def _unseen(table: Any, at: Any, slot: Any) -> ColumnElement[bool]:
     """Rows of runs or ranges that nobody has looked at for the sake of alerts."""
     seen = (
         select(alert_state.c.seen)
@@ -250,6 +265,7 @@ def _unseen(table: Any, at: Any) -> ColumnElement[bool]:
                 alert_state.c.worker_uid == ANY_WORKER,
             ),
             alert_state.c.seen >= at,
+            alert_state.c.slot >= slot,
         )
         .exists()
     )
@@ -265,7 +281,7 @@ def _failed(since: int, until: int, limit: int) -> Select[Any]:
             c.ended_at >= since,
             c.ended_at <= until,
             c.kind != int(Kind.EXEC),
-            _unseen(run, c.ended_at),
+            _unseen(run, c.ended_at, c.slot),
         )
         .order_by(c.ended_at, c.run_id)
         .limit(limit)
@@ -281,36 +297,44 @@ def _not_run(since: int, until: int, limit: int) -> Select[Any]:
             c.decided_at >= since,
             c.decided_at <= until,
             c.kind != int(Kind.EXEC),
-            _unseen(slot_range, c.decided_at),
+            _unseen(slot_range, c.decided_at, c.last_slot),
         )
         .order_by(c.decided_at, c.id)
         .limit(limit)
     )
 
 
-def _endings(until: int, limit: int) -> Iterator[Select[Any]]:
-    """In two queries, so that each finds its runs by an index."""
-    state = alert_state.c
+def _endings(until: int) -> Iterator[Select[Any]]:
+    """The run that ends each trouble, if any: by a look into an index for each state, since most of
+    all runs are ok, and a join may begin with those."""
+    state, c = alert_state.c, run.c
     ok, cancelled = map(int, OVER)
-    for schedule_alone in (False, True):
-        same = run.c.schedule_uid == state.schedule_uid
-        if schedule_alone:
-            same = and_(same, state.worker_uid == ANY_WORKER)
-        else:
-            same = and_(same, run.c.worker_uid == state.worker_uid)
-        later = and_(run.c.slot > state.slot, run.c.ended_at > state.seen)
-        ends = or_(
-            and_(run.c.verdict == ok, later, state.trouble != STUCK),
-            and_(run.c.verdict.in_((ok, cancelled)), run.c.run_id == state.run_id),
-        )
-        yield (
-            select(run)
-            .select_from(alert_state.join(run, same))
-            .where(state.trouble != "", run.c.ended_at <= until, ends)
-            .where(run.c.kind != int(Kind.EXEC))
-            .order_by(run.c.ended_at, run.c.run_id)
-            .limit(limit)
-        )
+    trouble = state.trouble != ""
+    later = (
+        # What is computed is found by no index: the one by schedule and slot is to be taken.
+        c.verdict + 0 == ok,
+        c.slot > state.slot,
+        c.ended_at + 0 > state.seen,
+        c.ended_at + 0 <= until,
+        c.kind != int(Kind.EXEC),
+        c.schedule_uid == state.schedule_uid,
+    )
+    same = (c.run_id == state.run_id, c.verdict.in_((ok, cancelled)), c.ended_at <= until)
+    yield select(_one(*same)).where(trouble)
+    yield select(_one(*later[1:], c.verdict == ok, c.worker_uid == state.worker_uid)).where(
+        trouble, state.trouble != STUCK, state.worker_uid != ANY_WORKER
+    )
+    yield (
+        select(_one(*later, c.schedule == schedule.c.name))
+        .select_from(alert_state.join(schedule, schedule.c.uid == state.schedule_uid))
+        .where(trouble, state.trouble != STUCK, state.worker_uid == ANY_WORKER)
+    )
+
+
+def _one(*wanted: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """The first such run by its slot, for each row of the statement around it."""
+    query = select(run.c.run_id).where(*wanted).order_by(run.c.slot).limit(1)
+    return query.correlate(alert_state, schedule).scalar_subquery()
 
 
 # -- rows -----------------------------------------------------------------------------------------
