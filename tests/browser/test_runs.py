@@ -152,3 +152,14 @@ def test_no_page_is_wider_than_a_telephone(fleet: Fleet, page: Page) -> None:
         page.goto(fleet.url + place)
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 375, f"{place} is {wide} pixels wide"
+
+
+def test_a_worker_is_drained_before_ones_eyes(fleet: Fleet, page: Page) -> None:
+    page.goto(f"{fleet.url}/workers")
+    page.on("dialog", lambda dialog: dialog.accept())
+    row = page.locator('tr[data-worker="beta"]')
+    expect(row).to_contain_text("connected")
+    row.get_by_role("button", name="drain", exact=True).click()
+    expect(row.locator('[data-f="state"]')).to_contain_text("drained")
+    row.get_by_role("button", name="undrain").click()
+    expect(row.locator('[data-f="state"]')).to_contain_text("connected")
