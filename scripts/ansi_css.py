@@ -41,7 +41,7 @@ HEAD: Final = """\
 .printed .under { text-decoration: underline; }
 .printed .struck { text-decoration: line-through; }
 .printed .under.struck { text-decoration: underline line-through; }
-.printed .unseen { color: var(--interrupted); border: 1px dotted; border-radius: 2px; font-size: 11px; }
+.printed .unseen { color: var(--interrupted); border: 1px dotted; font-size: 11px; }
 """
 
 

@@ -363,11 +363,15 @@
   }
   function listen() {
     const source = new EventSource(`${api}/output/events?from=${Math.max(0, bytes - 65536)}`);
-    let skip = 0;
-    source.onopen = () => { skip = partly; };
+    let skip = 0, began = false;
+    source.onopen = () => { skip = partly; tell(); };
+    source.onerror = () => {
+      if (source.readyState !== EventSource.CLOSED) part("amount").textContent = "the server does not answer; this goes on by itself when it is back";
+    };
     source.addEventListener("segment", (event) => {
       const piece = JSON.parse(event.data);
       if (piece.chunk <= last) return;
+      if (!began) { began = true; document.dispatchEvent(new CustomEvent("output-began")); }
       // A chunk of which a part had come is sent once more from its beginning.
       if (skip > 0) { skip -= 1; return; }
       take(piece);
