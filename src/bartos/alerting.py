@@ -51,6 +51,9 @@ FIRST_S: Final = 40 * DAY_S
 """How far back is looked, first and then every ten minutes, for what came by other ways than
 through this server's writer; else only as far as what it wrote reaches."""
 OVERLAP_S: Final = 60.0
+JOIN_S: Final = 3.0
+"""So long before an alert is due workers join it no more: it might be on its way before that is
+stored, and they would be told to nobody."""
 AHEAD_S: Final = 10.0
 """What lies further ahead, as a worker's clock is, is told when it is due here."""
 KEEP_LOOKED_S: Final = 60.0
@@ -306,7 +309,7 @@ class Alerting:
         workers = await self._store.workers()
         return Known(
             states={state.pair: state for state in await self._store.alert_states()},
-            gathering=await self._store.alerts_gathering(now),
+            gathering=await self._store.alerts_gathering(now + _us(JOIN_S)),
             floating={one.uid for one in definitions if one.floating},
             silent={one.uid for one in definitions if not one.alerts},
             roaming={row.uid for row in workers if row.capabilities.get("roaming") == "true"},
@@ -402,7 +405,7 @@ class Alerting:
         run_id = members[0].run_id
         if run_id == NO_RUN:
             return []
-        found = await self._store.runs_like(run_id.hex(), 1)
+        found = await self._store.runs_by_id([run_id])
         if not found:
             return []
         chunks = await last_chunks(self._store, run_id, found[0].attempt)

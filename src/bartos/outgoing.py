@@ -132,6 +132,7 @@ class _Exchange:
         path = parts.path or "/"
         self._target = f"{path}?{parts.query}" if parts.query else path
         self._posted = posted
+        self._socket: socket.socket | None = None
         self._connection: http.client.HTTPConnection
         if parts.scheme == "https":
             self._connection = http.client.HTTPSConnection(
@@ -148,6 +149,9 @@ class _Exchange:
             body = self._posted.body
         try:
             method = "GET" if body is None else "POST"
+            self._connection.connect()
+            # The connection lets go of it with the answer's head, and `abort` ends the body too.
+            self._socket = self._connection.sock
             self._connection.request(method, self._target, body, headers)
             answer = self._connection.getresponse()
             said = _text(answer.read(KEPT))
@@ -164,7 +168,7 @@ class _Exchange:
         raise Undelivered(_short(f"it answers {status}{f': {said}' if said.strip() else ''}"))
 
     def abort(self) -> None:
-        _shut(self._connection.sock)
+        _shut(self._socket or self._connection.sock)
 
 
 # -- mail -----------------------------------------------------------------------------------------

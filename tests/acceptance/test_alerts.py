@@ -220,6 +220,25 @@ async def test_other_answers_are_told(web: Web, path: str, said: str) -> None:
     assert str(caught.value) == said
 
 
+async def test_an_answer_that_never_ends_holds_no_thread() -> None:
+    over = asyncio.Event()
+
+    async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4096\r\n\r\n.")
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.read()
+        over.set()
+        writer.close()
+
+    server = await asyncio.start_server(dripping, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(Undelivered, match="no answer within"):
+            await fetch(f"http://127.0.0.1:{port}/", patience=0.2)
+        async with asyncio.timeout(5):
+            await over.wait()
+
+
 async def test_a_server_that_never_answers_ends_in_time() -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

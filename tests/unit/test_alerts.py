@@ -384,6 +384,16 @@ def test_what_others_wrote_does_nothing() -> None:
     assert message.lines[-1] == "100 %"
 
 
+@pytest.mark.parametrize("slot", [1 << 62, -(1 << 62)])
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_a_planned_start_that_no_calendar_has_is_told_all_the_same(slot: int, zone: str) -> None:
+    member = Member("web1", "failed", slot, WEB1, WEB1)
+    row = AlertRow(BACKUP, "failed", BACKUP, "backup", slot, NOON, (member,), 1)
+    message = compose(row, Around(URL, timezone=zone))
+    assert message.planned == message.at
+    assert zone in message.text
+
+
 def test_texts_have_bounds() -> None:
     member = Member("web1" * 100, "x" * 5000, NOON, b"r" * 16, WEB1)
     around = Around(URL, 1, ["y" * 1000] * 100)
