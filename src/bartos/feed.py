@@ -76,6 +76,11 @@ class Reader:
         self.over = False
         """Whether nothing more will come: the server stops."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether events wait for it."""
+        return bool(self._queue)
+
     def give(self, event: Event) -> None:
         """Let it hear of `event`, if it wants that; a full queue becomes one `reset`."""
         if not self._wanted.holds(event):

@@ -159,7 +159,9 @@ class News:
                 self._silent = False
             try:
                 await self._tell()
-                self._away = False
+                if self._away:
+                    self._away = False
+                    self._reset("the database is back")
             except (StoreUnavailable, ConfigError):
                 # The writer says so; nobody knows what was missed.
                 if not self._away:

@@ -18,6 +18,7 @@ from bartos.outlook import Circumstances, Drain, Here, Outlook, Timer
 from bartos.planning import Planner
 from bartos.schedules import Definition
 from bartos.store.lasts import LastMissed, LastRun, Pair
+from bartos.store.orders import NOBODY
 from bartos.store.port import FAILURES, Batch, RunFilter, RunRow, Store, WorkerRow
 from bartos.watch import Watch
 from libbarto.clock import Clock, Instant
@@ -364,9 +365,15 @@ class Overview:
             return
         touched, self._touched = list(self._touched), set()
         missed, self._missed = self._missed, []
-        for start in range(0, len(touched), AT_ONCE):
-            for row in await self._store.runs_by_id(touched[start : start + AT_ONCE]):
-                self._take(_in_short(row))
+        try:
+            for start in range(0, len(touched), AT_ONCE):
+                for row in await self._store.runs_by_id(touched[start : start + AT_ONCE]):
+                    self._take(_in_short(row))
+        except BaseException:
+            # Nobody tells of these again: the next look reads them.
+            self._touched.update(touched)
+            self._missed[:0] = missed
+            raise
         for one in missed:
             pair = one.worker_uid, one.schedule_uid
             self._lasts[pair] = self._lasts.get(pair, NOTHING).with_missed(one)
@@ -406,6 +413,9 @@ class Overview:
         for row in reversed(rows):
             if row.schedule_uid == definition.uid:
                 last = last.with_run(_in_short(row))
+        # What the server has not started is nobody's.
+        for missed in await self._store.newest_missed([(NOBODY, definition.uid)]):
+            last = last.with_missed(missed)
         return last
 
 

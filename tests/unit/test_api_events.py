@@ -49,6 +49,16 @@ async def test_events_come_again_after_an_id() -> None:
     assert (await request(served(barto), "/api/v1/events?kind=x")).status == 422
 
 
+async def test_who_is_cut_off_again_before_it_has_all_goes_on_from_there() -> None:
+    barto = Barto()
+    first = barto.feed.last_id
+    barto.feed.publish("pauses", {"n": 1})
+    again = await request(served(barto), "/api/v1/events?limit=1", headers={"last-event-id": first})
+    assert again.body.startswith(b": listening\n\nid: "), "no id but that of what is told"
+    fresh = await request(served(barto), "/api/v1/events?for=0")
+    assert fresh.body.startswith(f"id: {barto.feed.last_id}\n: listening\n\n".encode())
+
+
 async def test_a_run_that_is_over_is_printed_and_ended() -> None:
     barto = Barto()
     run = await barto.run("web1", "backup", printed=[(OUT, b"one\n"), (ERR, b"two\n")])

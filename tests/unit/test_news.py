@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from bartos import news as module
 from bartos.feed import Feed, Reader, Wanted
 from bartos.hub import Fork, Hub, Member
@@ -17,8 +19,10 @@ from bartos.overview import Overview
 from bartos.plan import schedule_rows
 from bartos.planning import Planner
 from bartos.schedules import load_schedules
+from bartos.store.orders import CursorMove, CursorRow, DispatchChange, Undone
 from bartos.store.port import Batch
 from bartos.watch import Watch
+from libbarto.errors import StoreUnavailable
 from libbarto.identity import schedule_uid
 from libbarto.message.v2.record import Decided, Ended, Lane, Record, Verdict
 from libbarto.testing import FakeClock
@@ -157,6 +161,11 @@ async def test_too_much_at_once_and_a_database_that_is_away_are_told_as_a_reset(
         desk.store.available = False
         (told, *_) = await heard(reader, "run", "reset")
         assert told["why"] == "the database was away"
+        desk.news.worker_changed(desk.barto.uid("web1"))
+        assert await heard(reader, "worker", "reset") == [], "once, as long as it is away"
+        desk.store.available = True
+        assert await heard(reader, "reset") == [{"why": "the database is back"}]
+        assert await heard(reader, "reset") == []
 
 
 async def test_who_comes_back_after_nobody_listened_reads_anew() -> None:
@@ -204,6 +213,10 @@ async def test_the_overview_follows_what_is_told() -> None:
 
     assert await last() == "never_ran"
     await desk.barto.run("web1", "backup", NOON, verdict=Verdict.FAILED, codes=(1,))
+    desk.store.available = False
+    with pytest.raises(StoreUnavailable):
+        await last()
+    desk.store.available = True
     assert await last() == "failed"
     await desk.barto.run("web1", "backup", NOON + 60 * SECOND, verdict=None)
     assert await last() == "failed", "as long as the next one has not ended"
@@ -218,3 +231,18 @@ async def test_the_overview_follows_what_is_told() -> None:
     assert await last() == "ok"
     await desk.barto.did_not_run("web1", "backup", slot, slot, 1, "asleep")
     assert await last() == "ok", "what was missed before the last run is over"
+
+
+async def test_what_the_server_chose_no_worker_for_is_missed_too() -> None:
+    desk = Desk()
+    await desk.barto.worker("web1")
+    toml = (
+        '[[schedule]]\nname = "report"\nworkers = "*"\npick = "one"\nevery = "1h"\ncmds = ["true"]'
+    )
+    desk.planner.load(schedule_rows(load_schedules([("bartos.toml", toml)]), [], NOON))
+    row = CursorRow(schedule_uid("report"), "report", NOON, "")
+    undone = [Undone(NOON, NOON, 1, Verdict.MISSED, "nobody was there")]
+    await desk.store.commit_dispatch(DispatchChange(cursors=[CursorMove(row, None, undone)]))
+    overview = desk.store.overview
+    assert overview is not None
+    assert dict((await overview.standing(1, 1)).counts) == {"missed": 1}

@@ -94,8 +94,10 @@ async def _events(
     left = _patience(feed, seconds)
     told = 0
     with feed.subscribe(wanted, last) as reader:
-        # So a reader knows at once that it is connected, and with which id it may come back.
-        yield f"id: {feed.last_id}\n: listening\n\n".encode()
+        # So a reader knows at once that it is connected, and with which id it may come back: the
+        # one it has, as long as it has not got what came after that.
+        name = "" if reader.behind else f"id: {feed.last_id}\n"
+        yield f"{name}: listening\n\n".encode()
         while not reader.over and left() > 0 and (limit is None or told < limit):
             event = await reader.next(min(HEARTBEAT_S, left()))
             if event is not None:
