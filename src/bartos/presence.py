@@ -37,7 +37,21 @@ class Presence:
         self._since = clock.now()
         self._coming: deque[Audit] = deque(maxlen=MOST)
         self._going: dict[bytes, Instant] = {}
+        self._here: dict[bytes, Member] = {}
         self._news = asyncio.Event()
+
+    def changed(self, uid: bytes, member: Member | None) -> None:
+        """A worker came (`member`) or went (None); or neither, as where another with its state
+        directory was refused."""
+        before = self._here.get(uid)
+        if member is before:
+            return
+        if member is None:
+            del self._here[uid]
+            self.left(uid)
+        else:
+            self._here[uid] = member
+            self.joined(member)
 
     def joined(self, member: Member) -> None:
         """A worker is connected, and confirmed."""
@@ -76,13 +90,13 @@ class Presence:
         try:
             if coming:
                 await self._store.audit(coming)
+                written = set(map(id, coming))
+                self._coming = deque((one for one in self._coming if id(one) not in written), MOST)
             for second in sorted({at // SECOND for at in going.values()}):
                 gone = [uid for uid, at in going.items() if at // SECOND == second]
                 await self._store.seen(gone, min(going[uid] for uid in gone))
         except (StoreUnavailable, ConfigError):
             return False
-        written = set(map(id, coming))
-        self._coming = deque((one for one in self._coming if id(one) not in written), MOST)
         for uid, at in going.items():
             if self._going.get(uid) == at:
                 del self._going[uid]

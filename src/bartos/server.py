@@ -181,11 +181,7 @@ class Server:
     def _came_or_went(self, uid: bytes) -> None:
         """A worker connected, or is gone, or was refused."""
         self.news.worker_changed(uid)
-        member = self.hub.find(uid)
-        if member is not None:
-            self.presence.joined(member)
-        elif uid not in self.hub.forks:
-            self.presence.left(uid)
+        self.presence.changed(uid, self.hub.find(uid))
 
     def _connected(self) -> dict[bytes, int]:
         """Who is connected, and what each one's clock is ahead of this one's."""

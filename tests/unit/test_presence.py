@@ -10,6 +10,7 @@ from bartos.hub import Link, Member
 from bartos.presence import JOINED, MOST, TOGETHER_S, Presence
 from bartos.store.memory import MemoryStore
 from bartos.store.port import EpochClaim
+from libbarto.errors import StoreUnavailable
 from libbarto.testing import FakeClock
 
 SECOND = 1_000_000
@@ -90,3 +91,37 @@ async def test_a_database_that_is_away_gets_it_later_and_memory_is_bounded() -> 
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+async def test_a_coming_is_written_once_though_the_goings_fail() -> None:
+    clock = FakeClock()
+    store = await a_store(clock)
+    presence = Presence(store, clock)
+    presence.joined(member(clock))
+    presence.left(UID)
+    store.seen = _refused  # type: ignore[method-assign]
+    assert not await presence.write()
+    del store.seen
+    assert await presence.write()
+    assert len(await store.events(0, kinds={JOINED})) == 1
+
+
+async def _refused(uids: object, now: int) -> None:
+    raise StoreUnavailable("gone")
+
+
+async def test_who_is_refused_neither_comes_nor_goes() -> None:
+    clock = FakeClock()
+    store = await a_store(clock)
+    presence = Presence(store, clock)
+    presence.changed(UID, None)  # refused, and nobody is here
+    here = member(clock)
+    for _ in range(2):  # it comes, and another with its state directory is refused
+        presence.changed(UID, here)
+    await clock.advance(seconds=60)
+    presence.changed(UID, None)
+    assert await presence.write()
+    assert len(await store.events(0, kinds={JOINED})) == 1
+    row = await store.worker(UID)
+    assert row is not None
+    assert row.last_seen == clock.now()
