@@ -1,7 +1,8 @@
 """Runs pytest and says how it ended: what `make test` does.
 
-Two runs: first all that may share the machine, on two processes, then the tests marked `alone`,
-which measure time. With `CI=true` a test that was skipped counts as one that failed. The last line
+Two runs: first all that may share the machine, on three processes (the longest tests wait more than
+they work, so two would leave a machine of two cores idle for half of the time), then the tests
+marked `alone`, which measure time. With `CI=true` a test that was skipped counts as one that failed. The last line
 is pytest's closing line, over both runs.
 """
 
@@ -89,7 +90,7 @@ def run(arguments: list[str], nothing_may_be_skipped: bool) -> int:
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.xml"
         for name, selection in (
-            ("together", ["-n", "2", *IN_FILES, "-m", "not alone"]),
+            ("together", ["-n", "3", *IN_FILES, "-m", "not alone"]),
             ("alone", ["-m", "alone", "-p", "no:xdist"]),
         ):
             code = pytest(report, *selection, *arguments)
