@@ -29,9 +29,6 @@ TEST: Final = "test"
 VERSION: Final = 1
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST: Final = (datetime(1, 1, 3, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-_LAST: Final = (datetime(9999, 12, 29, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-"""What datetimes can show, in any zone: a worker may report any number."""
 _SEQUENCE: Final = re.compile(
     # ECMA-48: CSI; strings (OSC, DCS, APC, PM, SOS) up to their end; other sequences.
     r"\x1b\[[0-?]*[ -/]*[@-~]"
@@ -244,8 +241,8 @@ def rfc3339(instant: int) -> str:
     >>> rfc3339(1_795_482_000_500_000), rfc3339(1 << 62)
     ('2026-11-24T01:00:00Z', '9999-12-29T00:00:00Z')
     """
-    shown = _EPOCH + timedelta(seconds=_shown(instant) // 1_000_000)
-    return f"{shown:%Y-%m-%dT%H:%M:%SZ}"
+    at = _EPOCH + timedelta(seconds=zones.shown(instant) // 1_000_000)
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def local(instant: int, timezone: str) -> str:
@@ -255,10 +252,6 @@ def local(instant: int, timezone: str) -> str:
     'Tue 24 Nov 2026 02:00:00 (Europe/Berlin)'
     """
     zone = zones.load(timezone)
-    instant = _shown(instant)
+    instant = zones.shown(instant)
     wall = zone.datetime((instant + zone.offset_at(instant)) // 1_000_000 * 1_000_000)
     return f"{wall:%a %d %b %Y %H:%M:%S} ({timezone})"
-
-
-def _shown(instant: int) -> int:
-    return min(max(instant, _FIRST), _LAST)

@@ -15,14 +15,15 @@ from typing import Any, Final
 from bartos import why
 from bartos.ledger import STUCK_RUNS, Almanac, shortly
 from bartos.nearest import nearest, no_such
-from bartos.outlook import Drain, Timer, timetable_of
+from bartos.outlook import Drain, Timer, longest_pause, timetable_of
 from bartos.overview import Last
 from bartos.presence import JOINED
 from bartos.schedules import DEFAULT_ZONE, Definition
 from bartos.services import Services
-from bartos.store.orders import ALL_SCHEDULES, OrderRow, PauseRow
+from bartos.store.orders import OrderRow
 from bartos.store.port import (
     FAILURES,
+    Applied,
     EventRow,
     RunFilter,
     RunRow,
@@ -117,6 +118,14 @@ class _Found:
         if isinstance(self.cover, WaitingRow):
             return "waiting"
         return "running" if self.cover.verdict is None else self.cover.verdict.word
+
+
+@dataclass(frozen=True, slots=True)
+class _Triggers:
+    """By what a schedule was planned, on each worker."""
+
+    spans: Mapping[bytes, Sequence[Applied]]
+    almanac: Almanac
 
 
 class Asking:
@@ -296,27 +305,37 @@ class Asking:
                 found.append(_Found(run.slot, run, "stuck" if why_stuck else "", why_stuck))
         found += [_Found(row.slot, row) for row in waits.values()]
         ran = {(one.slot, _worker_of(one.cover)) for one in found}
+        triggers: _Triggers | None = None
         for row in await self._ranges(subject, wanted):
-            slot = await self._slot_in(row, subject, at, until)
-            if slot is not None and (slot, row.worker_uid) not in ran:
+            edges = row.first_slot, row.last_slot
+            slot = next((edge for edge in edges if at <= edge < until), None)
+            if slot is None:
+                # Of all workers at once: a pause is one such range on each of thousands.
+                triggers = triggers or await self._triggers(subject, uid)
+                slot = self._planned_by(triggers, subject, row.worker_uid, at - 1)
+            if slot is not None and slot < until and (slot, row.worker_uid) not in ran:
                 found.append(_Found(slot, row))
         return found
 
-    async def _slot_in(self, row: SlotRange, subject: _Subject, at: int, until: int) -> int | None:
-        """The planned start of a range that lies in [at, until)."""
-        for edge in (row.first_slot, row.last_slot):
-            if at <= edge < until:
-                return edge
-        slot = await self._planned(subject, row.worker_uid, at - 1)
-        return slot if slot is not None and slot < until else None
-
     async def _planned(self, subject: _Subject, worker_uid: bytes, after: int) -> int | None:
         """The first planned start after an instant, by the trigger that counted then."""
+        triggers = await self._triggers(subject, worker_uid)
+        return self._planned_by(triggers, subject, worker_uid, after)
+
+    async def _triggers(self, subject: _Subject, worker_uid: bytes | None) -> _Triggers:
+        """By what it was planned, on a worker or on all."""
         spans = await self._store.applied(worker_uid=worker_uid, schedule_uid=subject.uid)
         timings = await self._store.timings({span.timing for span in spans})
-        almanac = Almanac(timings)
+        by_worker: dict[bytes, list[Applied]] = {}
         for span in spans:
-            slots = almanac.slots(span)
+            by_worker.setdefault(span.worker_uid, []).append(span)
+        return _Triggers(by_worker, Almanac(timings))
+
+    def _planned_by(
+        self, triggers: _Triggers, subject: _Subject, worker_uid: bytes, after: int
+    ) -> int | None:
+        for span in triggers.spans.get(worker_uid, ()):
+            slots = triggers.almanac.slots(span)
             if slots is None or slots.on_boot:
                 continue
             slot = slots.next_after(max(after, span.from_at))
@@ -482,7 +501,7 @@ class Asking:
             timezone = subject.timezone
         definition = subject.definition
         uid = None if worker is None else worker.uid
-        pause = _held(self._given.planner.pauses, subject.uid, self._now)
+        pause = longest_pause(self._given.planner.pauses, subject.uid, self._now)
         spans = []
         if worker is not None:
             spans = await self._store.applied(worker_uid=worker.uid, schedule_uid=subject.uid)
@@ -758,11 +777,6 @@ def _renamed(subject: _Subject) -> tuple[str, int] | None:
 
 def _removed(subject: _Subject) -> int | None:
     return subject.versions[-1].until_at if subject.versions else None
-
-
-def _held(pauses: Mapping[bytes, PauseRow], uid: bytes, now: int) -> PauseRow | None:
-    held = [pauses[key] for key in (uid, ALL_SCHEDULES) if key in pauses]
-    return next((one for one in held if one.until is None or one.until > now), None)
 
 
 def _worker_of(cover: RunRow | SlotRange | WaitingRow | OrderRow | None) -> bytes:

@@ -180,7 +180,7 @@ class Outlook:
         until: int | None = None
         planned = self.next_after(one, worker_uid, now) if one.enabled else None
         following: int | None = planned
-        pause = _longest(holds.pauses, one.uid, now)
+        pause = longest_pause(holds.pauses, one.uid, now)
         drain = holds.drains.get(worker_uid)
         here = holds.connected.get(worker_uid)
         if not one.enabled:
@@ -254,7 +254,7 @@ def is_drawn(one: Definition) -> bool:
     return one.anchor == RANDOM_ANCHOR or any("R" in text for text in one.calendars)
 
 
-def _longest(pauses: Mapping[bytes, PauseRow], uid: bytes, now: int) -> PauseRow | None:
+def longest_pause(pauses: Mapping[bytes, PauseRow], uid: bytes, now: int) -> PauseRow | None:
     """The pause that holds for a schedule now: the one that ends last."""
     held = [
         row

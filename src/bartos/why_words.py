@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from libbarto.harmless import safe
+from libbarto.realtime.zones import shown
 
 DAY_US: Final = 86_400_000_000
 PROGRAM: Final = "barto"
@@ -44,6 +45,7 @@ class Face:
     now: int
 
     def _there(self, instant: int) -> datetime:
+        instant = shown(instant)
         wall = instant + self.rules.offset_at(instant)
         return self.rules.datetime(wall - wall % _MICRO)
 

@@ -562,7 +562,7 @@ def test_what_is_late_and_what_is_unknown_are_told_apart() -> None:
         "web1 is connected, and has not said in 7h what became of it: it is busy, its clock is "
         "behind, or its records are on their way."
     ]
-    assert [step.command for step in late.steps] == ["barto workers"]
+    assert [step.command for step in late.steps] == ["barto worker list"]
     unknown = some(state="unknown", connected=False, last_seen=berlin("24 01:12"))
     assert explain(unknown).because == [
         "web1 is away since 01:12. It starts by its own clock, server or not, and tells what it "
@@ -628,6 +628,8 @@ def test_before_it_counted_there_is_told_since_when_it_does() -> None:
         "It was taken away there, or disabled, Mon 23 Nov 02:00. It counts since"
     )
     never = told(state=why.NOT_COUNTED, connected=False, slot=None, timer=None)
+    at_no_time = explain(some(state=why.NOT_COUNTED, slot=None, timer=None))
+    assert at_no_time.headline == "backup on web1: is not to run there."
     assert never == "No set of schedules with it was ever confirmed on web1. web1 is away."
     removed = told(
         state=why.NOT_COUNTED,
@@ -744,6 +746,13 @@ def test_where_the_server_chooses_the_worker_no_worker_is_named() -> None:
 def test_a_name_with_a_blank_is_quoted() -> None:
     row = a_range(Verdict.MISSED, "")
     assert commands(row, schedule="web1/my backup") == ["barto run 'web1/my backup' --on web1"]
+
+
+@pytest.mark.parametrize("instant", [1 << 62, -(1 << 62)])
+def test_a_time_that_no_calendar_has_is_written_all_the_same(instant: int) -> None:
+    assert ZONE.at(instant).endswith(":00") or ZONE.at(instant)[-3] == ":"
+    assert ZONE.due(instant, ZONE).endswith("(Europe/Berlin)")
+    assert ZONE.near(instant, NOW) == ZONE.about(instant)
 
 
 def test_spans_of_time_are_short() -> None:

@@ -32,6 +32,17 @@ FIRST_INSTANT: Final = -2 * 86_400
 BEYOND: Final = 1 << 62
 LAST_YEAR: Final = 2201
 """Rules are expanded to here: nothing elapses after 2199 on any wall."""
+_FIRST_SHOWN: Final = (datetime(1, 1, 3, tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+_LAST_SHOWN: Final = (datetime(9999, 12, 29, tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+
+
+def shown(instant: int) -> int:
+    """The nearest instant that a datetime can show in any zone: a peer may tell any number.
+
+    >>> shown(7), EPOCH + timedelta(microseconds=shown(1 << 62))
+    (7, datetime.datetime(9999, 12, 29, 0, 0, tzinfo=datetime.timezone.utc))
+    """
+    return min(max(instant, _FIRST_SHOWN), _LAST_SHOWN)
 
 
 class Zone:
