@@ -20,26 +20,12 @@ from libbarto.config import (
     load,
 )
 from libbarto.errors import UserError
+from libbarto.selector import checked_labels, checked_name
 from libbarto.settings import Duration, Keys, Schema, Size
 
 PROGRAM: Final = "bartoc"
 CATCH_UP_MAX_S: Final = 72 * 3600.0
 ROAMING_CATCH_UP_S: Final = 24 * 3600.0
-
-
-def _worker_name(text: str) -> str:
-    if not text or len(text) > 200 or not text.isprintable() or text != text.strip():
-        raise UserError(f'expected 1 to 200 printable characters, found "{text}"')
-    return text
-
-
-def _labels(labels: dict[str, str]) -> dict[str, str]:
-    for key in labels:
-        if not key or not key.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise UserError(f'"{key}" is no label: letters, digits, ".", "_" and "-"')
-        if key in {"name", "os", "arch", "host"}:
-            raise UserError(f'"{key}" is found out by barto itself; choose another label')
-    return labels
 
 
 def _catch_up(seconds: float) -> float:
@@ -65,7 +51,7 @@ class Spool(Keys):
 class Settings(Common):
     """The keys of bartoc.toml."""
 
-    name: Annotated[str, AfterValidator(_worker_name)] | None = Field(
+    name: Annotated[str, AfterValidator(checked_name)] | None = Field(
         default=None, description="what this worker is called; left out: the host's name"
     )
     state_dir: FilePath | None = Field(
@@ -74,7 +60,7 @@ class Settings(Common):
         "else bartoc in the user's data directory",
     )
     bartos: Server = Field(default=Server(), description="the server")
-    labels: Annotated[dict[str, str], AfterValidator(_labels)] = Field(
+    labels: Annotated[dict[str, str], AfterValidator(checked_labels)] = Field(
         default={}, description='words that selectors may ask for, as `{ role = "web" }`'
     )
     stop_timeout: Duration = Field(

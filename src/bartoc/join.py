@@ -93,12 +93,11 @@ def write(joining: Joining, config: Path, state: Path, *, replace: bool) -> list
 
 
 def _config_text(joining: Joining, state: Path, ca: Path, key: Path) -> str:
-    labels = ", ".join(f"{name} = {toml_text(word)}" for name, word in joining.labels.items())
     return f"""\
 # This host as a worker of barto. Every key: docs/reference/bartoc.toml.md.
 name = {toml_text(joining.name)}
 state_dir = {toml_text(str(state))}
-labels = {{ {labels} }}
+labels = {toml_text(joining.labels)}
 
 [bartos]
 url = {toml_text(joining.server.url())}

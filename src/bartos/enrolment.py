@@ -18,6 +18,7 @@ from libbarto.config import parse_url
 from libbarto.errors import UserError
 from libbarto.identity import netstrings
 from libbarto.joincode import JoinCode, encode
+from libbarto.selector import checked_labels, checked_name
 from libbarto.tls import fingerprint, write_private
 
 SECRET_BYTES = 16
@@ -43,10 +44,13 @@ class SharedKeyEnrolment:
         return self.ca.decode("ascii")
 
     def join_code(self, name: str, labels: Mapping[str, str]) -> str:
-        """A code that makes a host the worker `name`. Raises `UserError` for a name that will
-        not do."""
-        if not name.isprintable() or name != name.strip() or not name:
-            raise UserError(f'"{name}" is no name for a worker')
+        """A code that makes a host the worker `name`. Raises `UserError` for a name or a label
+        that the worker would refuse."""
+        try:
+            checked_name(name)
+        except UserError as error:
+            raise UserError(f'"{name}" is no name for a worker: {error}') from error
+        checked_labels(dict(labels))
         code = encode(JoinCode(self._secret(name), fingerprint(self.ca), name))
         waiting = self._waiting()
         if labels or name in waiting:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, TypeAlias
 
-from libbarto.errors import SelectorError
+from libbarto.errors import SelectorError, UserError
 
 _TOKEN: Final = re.compile(
     r"""(?P<blank>\s+)
@@ -32,6 +32,24 @@ _BARE: Final = re.compile(r"[^\s=!()\",;&|~<>]+")
 _KEYWORDS: Final = frozenset({"and", "or", "not"})
 _DEPTH: Final = 32
 """Parentheses and `not` within one another: nobody needs more, and a text must not overflow us."""
+_FOUND_OUT: Final = frozenset({"name", "os", "arch", "host"})
+
+
+def checked_name(text: str) -> str:
+    """What a worker may be called, unchanged. Raises `UserError` for what it may not."""
+    if not text or len(text) > 200 or not text.isprintable() or text != text.strip():
+        raise UserError(f'expected 1 to 200 printable characters, found "{text}"')
+    return text
+
+
+def checked_labels(labels: dict[str, str]) -> dict[str, str]:
+    """Labels that a worker may have, unchanged. Raises `UserError` for a key that is none."""
+    for key in labels:
+        if not key.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise UserError(f'"{key}" is no label: letters, digits, ".", "_" and "-"')
+        if key in _FOUND_OUT:
+            raise UserError(f'"{key}" is found out by barto itself; choose another label')
+    return labels
 
 
 @dataclass(frozen=True, slots=True)
