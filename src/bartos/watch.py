@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bartos.ledger import LATE_US, STUCK_LEAST_US, STUCK_RUNS, Almanac, Idle, Undecided, is_stuck
@@ -99,7 +99,19 @@ class Watch:
         now = self._clock.boottime()
         if self._looked_at is None or now - self._looked_at > 2 * LOOK_EVERY_S:
             return await self.look()
+        if self.last.stuck:
+            await self._let_go()
         return self.last
+
+    async def _let_go(self) -> None:
+        """Forget of what was stuck whatever has ended since: the next run is not to blame."""
+        ids = [one.run.run_id for one in self.last.stuck]
+        rows = await self._store.runs_by_id(ids)
+        running = {row.run_id for row in rows if row.verdict is None}
+        left = [
+            one for one in self.last.stuck if one.run.run_id in running or one.run.run_id not in ids
+        ]
+        self.last = replace(self.last, stuck=left)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""

@@ -132,11 +132,14 @@ async def test_a_run_that_makes_others_skip_is_stuck(
             run.run_id, "2 planned starts were skipped because of it",
         )  # fmt: skip
     assert said(caplog) == [("a run seems to be stuck", "one")]
+    assert len((await fleet.watch.recent()).stuck) == 1
     del fleet.connected[here]
     assert (await fleet.look()).stuck == [], "nobody knows whether it still runs"
     fleet.connected[here] = 0
+    assert len((await fleet.look()).stuck) == 1
     over = Ended(run_id=run.run_id, attempt=1, verdict=0, started_at=run.at, ended_at=run.at + 1)
     await fleet.tell(here, over)
+    assert (await fleet.watch.recent()).stuck == [], "the next run is not to blame"
     assert (await fleet.look()).stuck == []
 
 
