@@ -313,7 +313,7 @@ class _Teller:
             case "not_due":
                 return f"not due at {when}"
             case "not_counted":
-                return f"was not to run there at {when}"
+                return "is not to run there" if not when else f"was not to run there at {when}"
             case "no_worker":
                 return "runs nowhere"
             case "not_followed":
@@ -865,7 +865,7 @@ class _Teller:
             case "missed" | "skipped" if may_run:
                 yield again
             case "late" | "unknown":
-                yield Step("How its worker is", command("workers"))
+                yield Step("How its worker is", command("worker", "list"))
             case "no_worker" if may_run:
                 yield Step("To add a worker", command("worker", "add", facts.near or "NAME"))
             case "not_followed" | "never" if facts.policies is not None and facts.policies.after:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from barto_cli.client import NO_SUCH_THING, Failure
 from barto_cli.commands.why import told
-from barto_cli.render import Screen, width_of
+from barto_cli.commands.why import why as why_command
+from barto_cli.given import Given
+from barto_cli.render import Format, Screen, width_of
 from barto_cli.times import UTC_ZONE, Zone, moment
 from bartos import why
 from bartos.api.why import Why
@@ -103,3 +108,34 @@ def test_what_counts_back_from_now_means_no_second() -> None:
 def test_what_is_no_time_is_refused_with_how_it_is_written(text: str) -> None:
     with pytest.raises(UserError, match="is not a time"):
         moment(text, NOW, BERLIN)
+
+
+class Knows:
+    """A server that knows no schedule, and one run."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+
+    def get(self, path: str, query: dict[str, str | None]) -> dict[str, str]:
+        if "schedule" in query:
+            raise Failure(NO_SUCH_THING, f'no schedule is called "{query["schedule"]}"')
+        if not self.run.startswith(query["run"] or ""):
+            raise Failure(NO_SUCH_THING, "no run has an id that begins so")
+        return {"text": "of a run"}
+
+
+def asked(subject: str, **more: str | None) -> str:
+    written: list[str] = []
+    given = SimpleNamespace(
+        client=Knows("01a20e5f"), screen=SCREEN, form=Format.JSON, write=written.extend
+    )
+    why_command(cast(Given, given), subject, **{"on": None, "at": None, **more})
+    return "".join(written)
+
+
+def test_a_short_beginning_of_an_id_means_the_run_where_no_schedule_is_called_so() -> None:
+    assert "of a run" in asked("01a2")
+    assert "of a run" in asked("01a20e5f")
+    for subject, more in (("beef", {}), ("01a2", {"on": "web1"}), ("backup", {})):
+        with pytest.raises(Failure, match="no schedule is called"):
+            asked(subject, **more)

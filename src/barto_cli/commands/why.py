@@ -21,6 +21,8 @@ WIDEST: Final = 100
 NARROWEST: Final = 20
 
 _RUN: Final = re.compile(r"@last|[0-9a-f]{8}[0-9a-f-]*")
+_SHORT: Final = re.compile(r"[0-9a-f]{1,7}")
+"""Rather a name; where no schedule has it, the beginning of a run's id."""
 
 
 def why(given: Given, subject: str, *, on: str | None, at: str | None) -> None:
@@ -47,7 +49,15 @@ def _asked(given: Given, subject: str, on: str | None, at: str | None) -> Json:
             return answer
     moment = None if at is None else times.rfc3339(times.moment(at, given.screen.now, zone))
     query = {"schedule": subject, "worker": on, "at": moment, "timezone": timezone}
-    asked: Json = given.client.get(PATH, query)
+    try:
+        asked: Json = given.client.get(PATH, query)
+    except Failure as failure:
+        if failure.exit_code != NO_SUCH_THING or on or at or not _SHORT.fullmatch(subject):
+            raise
+        try:
+            asked = given.client.get(PATH, {"run": subject, "timezone": timezone})
+        except Failure as other:
+            raise failure if other.exit_code == NO_SUCH_THING else other from None
     return asked
 
 
