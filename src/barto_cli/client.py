@@ -159,7 +159,7 @@ class Client:
         from websockets.sync.client import connect, unix_connect
         from websockets.typing import Subprotocol
 
-        path = f"/v1/ws/cli?name={quote(self._target.name or _who(), safe='')}"
+        path = f"/v1/ws/cli?name={quote(self._target.name or who(), safe='')}"
         found = self._socket()
         try:
             if found is not None:
@@ -262,8 +262,8 @@ class Client:
             if body is None:
                 self._http.request("GET", url, headers={**self._headers(), **(headers or {})})
             else:
-                who = (self._target.name or _who()).encode("ascii", "replace").decode()
-                more = {"Content-Type": "application/json", "Barto-User": who}
+                asks = (self._target.name or who()).encode("ascii", "replace").decode()
+                more = {"Content-Type": "application/json", "Barto-User": asks}
                 said = {**self._headers(), **more}
                 self._http.request("POST", url, body=body, headers=said)
             with self._waiting():
@@ -527,6 +527,16 @@ def _words(error: Exception) -> str:
             return first or type(error).__name__
 
 
-def _who() -> str:
+def who() -> str:
     """Who asks, for the server's log."""
-    return f"{os.environ.get('USER') or 'barto-cli'}@{socket.gethostname()}"
+    return f"{os.environ.get('USER') or _account()}@{socket.gethostname()}"
+
+
+def _account() -> str:
+    """The user's name where no login has set it: cron, services and containers have none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid{os.geteuid()}"

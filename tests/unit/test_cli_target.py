@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
+from barto_cli import client
 from barto_cli.client import Client, Failure, Target
 from barto_cli.target import find_target, quickly, thoroughly
 from libbarto.errors import ConfigError
@@ -99,3 +102,12 @@ def test_without_any_server_it_is_told_what_to_do(tmp_path: Path) -> None:
     assert e.value.exit_code == 3
     with pytest.raises(Failure, match="no server is configured"):
         Client(Target()).get("/api/v1/runs")
+
+
+def test_who_asks_has_a_name_without_a_login_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "ann")
+    assert client.who().startswith("ann@")
+    monkeypatch.delenv("USER")
+    assert client.who().startswith(f"{pwd.getpwuid(os.geteuid()).pw_name}@")
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
+    assert client.who().startswith("uid4000000000@")
