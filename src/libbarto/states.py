@@ -133,7 +133,7 @@ _TABLE: Final = (
         "skipped",
         MISSED,
         Act.NO,
-        "did not run, and was not to: overlap, paused, disabled, or the worker was full",
+        "did not run, and was not to: overlap, paused, drained, disabled, or the worker was full",
         "look, if it is often",
     ),
     State("cancelled", "cancelled", MISSED, Act.NO, "someone stopped it", _NOTHING),
