@@ -19,9 +19,10 @@ COLUMNS_MAX: Final = 65_536
 PARAMETERS_MAX: Final = 32
 """Parameters of a sequence that are looked at."""
 
+# A string ends where another begins, too: else each of thousands that never end is read to the end.
 _ALL_BUT_TEXT: Final = (
     "(?P<csi>(?:\x1b\\[|\x9b)(?P<parameters>[0-?]*)(?P<between>[ -/]*)(?P<final>[@-~]))"
-    "|(?P<string>(?:\x1b[\\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c))"
+    "|(?P<string>(?:\x1b[\\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\\\|\x9c))"
     "|(?P<escape>\x1b(?:[ -/]+[0-~]|[0-OQ-WYZ\\\\`-~])?)"
     "|(?P<move>[\r\x08])"
     "|(?P<control>[\x00-\x08\x0a-\x1f\x7f-\x9f])"

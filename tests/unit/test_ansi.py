@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bartos.ansi import PLAIN, Run, Style, drawn, plain
+from bartos.ansi import COLUMNS_MAX, PLAIN, Run, Style, drawn, plain
 
 CORPUS = Path(__file__).parents[1] / "vectors" / "ansi.json"
 CASES = json.loads(CORPUS.read_text(encoding="utf-8"))
@@ -72,6 +73,13 @@ def test_a_progress_bar_shows_its_end() -> None:
     assert plain("10 %\r20 %\r100 % done") == "100 % done"
     assert plain("downloading\r\x1b[Kdone") == "done"
     assert plain("abc\x08\x08X") == "aXc"
+
+
+@pytest.mark.parametrize("begin", ["\x90", "\x98", "\x9d", "\x9f", "\x9b", "\x1b]", "\x1b["])
+def test_thousands_of_sequences_that_never_end_hold_nobody_up(begin: str) -> None:
+    began = time.process_time()
+    assert "\x1b" not in plain(begin * (COLUMNS_MAX // len(begin)))
+    assert time.process_time() - began < 1.0  # it is a few hundredths; once it was nine seconds
 
 
 def test_what_never_ends_is_shown_as_text() -> None:

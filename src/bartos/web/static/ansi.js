@@ -9,7 +9,7 @@ const ansi = (() => {
   const unsafe = "\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\u{e0000}-\\u{e0fff}";
   const token = new RegExp(
     "(?<csi>(?:\\x1b\\[|\\x9b)(?<parameters>[0-?]*)(?<between>[ -\\/]*)(?<final>[@-~]))" +
-    "|(?<string>(?:\\x1b[\\]PX^_]|[\\x90\\x98\\x9d\\x9e\\x9f])[^\\x07\\x1b\\x9c]*(?:\\x07|\\x1b\\\\|\\x9c))" +
+    "|(?<string>(?:\\x1b[\\]PX^_]|[\\x90\\x98\\x9d\\x9e\\x9f])[^\\x07\\x1b\\x90\\x98\\x9c-\\x9f]*(?:\\x07|\\x1b\\\\|\\x9c))" +
     "|(?<escape>\\x1b(?:[ -\\/]+[0-~]|[0-OQ-WYZ\\\\`-~])?)" +
     "|(?<move>[\\r\\x08])" +
     "|(?<control>[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f])" +
