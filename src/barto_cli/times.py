@@ -28,6 +28,9 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME: Final = re.compile(
     r"(?:(?P<day>today|yesterday)[ T]+)?(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d))?"
 )
+_COMING: Final = re.compile(
+    r"(?:(?P<day>today|tomorrow)[ T]+)?(?P<h>\d{1,2}):(?P<m>\d\d)(?::(?P<s>\d\d))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,40 @@ def when(text: str, now: datetime, zone: Zone) -> datetime:
     except (ValueError, OverflowError) as error:
         raise UserError(
             f'"{text}" is not a time; write 2h (ago), today, yesterday, 2026-11-24, '
+            f'"2026-11-24 08:00" or 2026-11-24T08:00:00Z'
+        ) from error
+
+
+def coming(text: str, now: datetime, zone: Zone) -> datetime:
+    """The time to come that a reader means: `2h` (from now), `18:00` (the next one), `tomorrow`,
+    `tomorrow 8:00`, or a date as `when` reads it. Without a zone it is the reader's.
+
+    Raises `UserError` that shows how it is written.
+
+    >>> now = datetime(2026, 11, 24, 8, tzinfo=UTC)
+    >>> [coming(text, now, UTC_ZONE).strftime("%d %H:%M") for text in ("2h", "18:00", "7:30")]
+    ['24 10:00', '24 18:00', '25 07:30']
+    """
+    from libbarto.quantity import parse_duration
+
+    word = text.strip()
+    today = now.astimezone(zone.rules).date()
+    try:
+        if word == "tomorrow":
+            return _midnight(today + timedelta(days=1), zone)
+        if found := _COMING.fullmatch(word):
+            clock = time(int(found["h"]), int(found["m"]), int(found["s"] or 0))
+            day = today + timedelta(days=found["day"] == "tomorrow")
+            there = _in_zone(datetime.combine(day, clock), zone)
+            if found["day"] is None and there <= now:
+                there = _in_zone(datetime.combine(day + timedelta(days=1), clock), zone)
+            return there
+        if _DATE.match(word):
+            return when(word, now, zone)
+        return now + timedelta(seconds=parse_duration(word))
+    except (ValueError, OverflowError) as error:
+        raise UserError(
+            f'"{text}" is not a time to come; write 2h (from now), 18:00, tomorrow, 2026-11-24, '
             f'"2026-11-24 08:00" or 2026-11-24T08:00:00Z'
         ) from error
 

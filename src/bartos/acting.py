@@ -7,6 +7,7 @@ confirmed it. Workers that are away are told when they come back.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -41,6 +42,8 @@ EXEC: Final = "exec"
 """Its name there."""
 EXEC_WITHIN_US: Final = 60_000_000
 """So long after it was asked for a command may start: nobody wants it hours later."""
+SHOWN_COMMAND: Final = 200
+"""Characters of a command that are told back to who may want it again."""
 
 CONFIRMED: Final = "confirmed"
 PENDING: Final = "pending"
@@ -207,12 +210,18 @@ class Actions:
         dry_run: bool = False,
     ) -> Done:
         """Make runs once more, by the schedules that are in force now, each on its worker, or
-        where the server chooses. Raises `UserError` where a schedule is gone."""
+        where the server chooses. Raises `UserError` where a schedule is gone, or where there was
+        none."""
         wanted: dict[tuple[bytes, bytes], Wanted] = {}
         by_uid = {definition.uid: definition for definition in self.definitions}
         names = []
         for run in runs:
             definition = by_uid.get(run.schedule_uid)
+            if run.kind == Kind.EXEC:
+                raise UserError(
+                    "a command that is in no schedule is not made again; ask for it anew: "
+                    f"barto exec --on {run.worker} -- {await self._command_of(run)}"
+                )
             if definition is None:
                 raise UserError(f'schedule "{run.schedule}" is not in force any more')
             self._may_start(definition)
@@ -227,6 +236,13 @@ class Actions:
             return self._plan([(one, by_name[one]) for one in left], refused)
         again = tuple(run.run_id for run in runs)
         return await self._start(left, who, request, again, wait, refused)
+
+    async def _command_of(self, run: RunRow) -> str:
+        """What a run of no schedule ran, as one writes it, where that is short and known."""
+        for step in await self._store.steps(run.run_id):
+            if len(step.command) <= SHOWN_COMMAND:
+                return shlex.quote(step.command)
+        return "COMMAND"
 
     async def execute(
         self,
@@ -443,7 +459,7 @@ class Actions:
         row = DrainRow(worker.uid, worker.name, who.name, self._clock.now(), who.reason, until)
         if not dry_run:
             await self._dispatching.drain([row])
-        return await self._told(worker, wait, dry_run)
+        return await self._told(worker, 0.0 if dry_run else wait)
 
     async def undrain(
         self, worker: WorkerRow, who: Who, *, wait: float = 0.0, dry_run: bool = False
@@ -453,11 +469,9 @@ class Actions:
             raise UserError(f"{worker.name} is not drained")
         if not dry_run:
             await self._dispatching.undrain([worker.uid], who.name)
-        return await self._told(worker, wait, dry_run)
+        return await self._told(worker, 0.0 if dry_run else wait)
 
-    async def _told(self, worker: WorkerRow, wait: float, dry_run: bool) -> Done:
-        if dry_run:
-            return Done([Meant(worker.name, self._away_or(worker.uid))])
+    async def _told(self, worker: WorkerRow, wait: float) -> Done:
         hashes: dict[bytes, bytes] = {}
 
         async def look() -> Done:

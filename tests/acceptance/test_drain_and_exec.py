@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.acceptance.fleet import Fleet, schedule
+from tests.acceptance.fleet import BIN, Fleet, schedule
 
 MINUTELY = schedule("tick", "web2", "*-*-* *:*:*", ["echo tick"])
 
@@ -62,3 +67,41 @@ def test_a_drained_worker_ends_what_runs_and_starts_nothing(fleet: Fleet) -> Non
     fleet.until(
         lambda: any(run["verdict"] == "ok" for run in fleet.runs("tick")), "it starts again"
     )
+
+
+def pieces_on_a_terminal(fleet: Fleet, *arguments: str) -> Iterator[str]:
+    """What a command of barto-cli draws on a terminal, as it comes; it has to end well."""
+    master, slave = pty.openpty()
+    command = [str(BIN / "barto-cli"), "-c", str(fleet.directory / "barto-cli.toml"), *arguments]
+    environment = {**fleet.environment(fleet.directory), "COLUMNS": "80", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        command, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    )
+    os.close(slave)
+    try:
+        with contextlib.suppress(OSError):  # EIO: nobody holds the other end any more
+            while piece := os.read(master, 65_536):
+                yield piece.decode(errors="replace")
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+def test_a_drain_shows_on_a_terminal_what_it_waits_for(fleet: Fleet) -> None:
+    over = fleet.directory / "over"
+    for _ in range(2):
+        fleet.cli("exec", "--on", "web1", f"until test -e {over}; do sleep 0.05; done")
+    drawn = ""
+    for piece in pieces_on_a_terminal(fleet, "drain", "web1", "--wait", "--until", "2h"):
+        drawn += piece
+        if "web1: 2 runs to end" in drawn:
+            over.touch()
+    _, _, rest = drawn.rpartition("\r\x1b[K")
+    assert "0 of 2" in drawn
+    assert " ".join(rest.split()) == "WORKER STATE web1 confirmed confirmed by 1 of 1"
+    told = fleet.api("/api/v1/workers/web1")["drained"]
+    lasts = datetime.fromisoformat(told["until"]) - datetime.now(UTC)
+    assert timedelta(minutes=119) < lasts <= timedelta(hours=2)
+    fleet.cli("undrain", "web1", "--wait")

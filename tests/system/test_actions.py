@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import uuid
 from collections.abc import Awaitable
 from typing import Any
@@ -415,7 +416,8 @@ async def test_a_drained_worker_starts_nothing_and_what_runs_goes_on(barto: Worl
     await barto.clock.advance(seconds=60)  # every minute: something runs five seconds
     await post(barto, "/runs", schedule="backup", on="luke")
     plan = await post(barto, "/workers/luke/drain", dry_run=True)
-    assert (plan["said"], states(plan)) == ("0 of 1", {"luke": "pending"})
+    assert (plan["said"], states(plan)) == ("1 of 1", {"luke": "confirmed"}), "as it is now"
+    assert (await get(barto, "/workers/luke"))["drained"] is None
     answer = await post(barto, "/workers/luke/drain", reason="a new disk")
     assert (answer["said"], states(answer)) == ("1 of 1", {"luke": "confirmed"})
     told = await get(barto, "/workers/luke")
@@ -435,6 +437,8 @@ async def test_a_drained_worker_starts_nothing_and_what_runs_goes_on(barto: Worl
     barto.workers["luke"].start()
     await barto.clock.advance(seconds=70)
     assert (await get(barto, "/workers/luke"))["drained"] is not None
+    plan = await post(barto, "/workers/luke/undrain", dry_run=True)
+    assert states(plan) == {"luke": "confirmed"}
     assert len([run for run in await barto.runs() if run.worker == "luke"]) == len(ended)
     await post(barto, "/workers/luke/undrain")
     said = await post(barto, "/workers/luke/undrain", 409)
@@ -519,4 +523,48 @@ async def test_a_command_runs_once_on_each_worker_that_is_meant(barto: World) ->
         barto, "/exec", 409, facts=ALLOWED, on="han", command="x" * 30_000, shell=["y" * 4_000] * 6
     )
     assert "put it into a file" in said["detail"]
+    await barto.close()
+
+
+async def test_a_command_is_not_made_again_but_asked_for_anew(barto: World) -> None:
+    await fleet(barto)
+    await post(barto, "/exec", facts=ALLOWED, on="han", command="test -e /it's; exit 3")
+    await post(barto, "/exec", facts=ALLOWED, on="leia", command="exit 3 #" + "x" * 500)
+    await barto.clock.advance(seconds=5)
+    again = "a command that is in no schedule is not made again; ask for it anew: barto exec --on "
+    said = {
+        run.worker: (await post(barto, f"/runs/{run.run_id.hex()}/rerun", 409))["detail"]
+        for run in await barto.runs()
+    }
+    assert said["leia"] == f"{again}leia -- COMMAND"
+    assert said["han"].startswith(f"{again}han -- ")
+    assert shlex.split(said["han"].partition("-- ")[2]) == ["test -e /it's; exit 3"]
+    answer = await post(barto, "/runs/@last/rerun", 409, failed=True)
+    assert answer["detail"].startswith(again)
+    await barto.close()
+
+
+async def test_drains_and_commands_are_in_the_proof(barto: World) -> None:
+    await fleet(barto, TOML)
+    await barto.clock.advance(minutes=2)
+    await post(barto, "/workers/luke/drain", reason="a new disk")
+    await post(barto, "/exec", facts=ALLOWED, on="*", command="echo hi")
+    await barto.clock.advance(minutes=3)
+    await post(barto, "/workers/luke/undrain")
+    await away(barto, "leia")
+    await post(barto, "/exec", facts=ALLOWED, on="*", command="echo hi")
+    await barto.clock.advance(minutes=2)  # leia's command is not wanted any more
+    barto.workers["leia"].start()
+    await barto.clock.advance(minutes=1)
+    proof = await get(barto, "/verify")
+    assert (proof["faults"], proof["faults_total"], proof["next"]) == ([], 0, None)
+    drained = [one for one in proof["counts"] if one["reason"].startswith("drained")]
+    assert [(one["verdict"], one["count"]) for one in drained] == [("skipped", 3)]
+    assert proof["ordered"] == 5, "two of the first command, three of the second"
+    starts = (await get(barto, "/verdicts?schedule=exec"))["starts"]
+    assert sorted((one["worker"], one["verdict"]) for one in starts) == [
+        ("han", "ok"), ("han", "ok"), ("leia", "missed"), ("leia", "ok"), ("luke", "ok"),
+    ]  # fmt: skip
+    luke = (await get(barto, "/verdicts?schedule=backup&worker=luke"))["starts"]
+    assert sum(one["count"] for one in luke if one["verdict"] == "skipped") == 3
     await barto.close()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from barto_cli.times import (
     UTC_ZONE,
     Zone,
+    coming,
     duration,
     from_instant,
     read,
@@ -116,3 +117,30 @@ def test_the_readers_zone_is_that_of_the_variable(monkeypatch: pytest.MonkeyPatc
     assert zone_here().name == "Asia/Tokyo"
     monkeypatch.delenv("TZ")
     assert zone_here().name
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2h", NOW + timedelta(hours=2)),
+        ("1h30m", NOW + timedelta(minutes=90)),
+        ("18:00", datetime(2026, 11, 24, 17, tzinfo=UTC)),
+        ("13:00", datetime(2026, 11, 25, 12, tzinfo=UTC)),
+        ("13:00:01", datetime(2026, 11, 24, 12, 0, 1, tzinfo=UTC)),
+        ("today 13:00", NOW),
+        ("tomorrow", datetime(2026, 11, 24, 23, tzinfo=UTC)),
+        (" tomorrow 8:00 ", datetime(2026, 11, 25, 7, tzinfo=UTC)),
+        ("2026-12-01", datetime(2026, 11, 30, 23, tzinfo=UTC)),
+        ("2026-12-01T08:00:00Z", datetime(2026, 12, 1, 8, tzinfo=UTC)),
+    ],
+)
+def test_a_time_to_come_is_counted_from_now(text: str, moment: datetime) -> None:
+    assert coming(text, NOW, BERLIN) == moment
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "yesterday", "25:00", "-1h", "2026-13-01", "99999999999w"]
+)
+def test_what_is_no_time_to_come_is_told_with_examples(text: str) -> None:
+    with pytest.raises(UserError, match="is not a time to come; write 2h"):
+        coming(text, NOW, BERLIN)

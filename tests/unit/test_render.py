@@ -103,9 +103,16 @@ def test_on_a_terminal_the_least_useful_column_becomes_narrower_first() -> None:
 
 
 def test_columns_that_may_not_shrink_stay_whole() -> None:
-    narrow = Screen(UTC_ZONE, NOW, terminal=True, width=10)
+    narrow = Screen(UTC_ZONE, NOW, terminal=True, width=25)
     (_, line) = rendered([row("x" * 100, "n" * 20, 123)], narrow)
     assert line.split() == ["12:00", "xxxxx…", "nnn…", "123"]
+
+
+def test_where_columns_cannot_be_side_by_side_a_row_takes_several_lines() -> None:
+    narrow = Screen(UTC_ZONE, NOW, terminal=True, width=10)
+    lines = rendered([row("x" * 100, "n" * 20, 123)], narrow)
+    assert lines[:4] == ["WHEN", "  TEXT", "  NAME", "  SIZE"]
+    assert lines[4:] == ["12:00", "  xxxxxxx…", "  nnnnnnn…", "   123"]
 
 
 def test_headers_are_dim_and_only_states_have_colour() -> None:

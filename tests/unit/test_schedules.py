@@ -169,6 +169,7 @@ on_silence = "reassign"
 dst_gap = "skip"
 dst_repeat = "once"
 enabled = false
+alerts = false
 """
     )
     assert definition.model_dump() == {
@@ -213,6 +214,7 @@ enabled = false
         "dst_repeat": "once",
         "offline_max": 7 * 86_400.0,
         "enabled": False,
+        "alerts": False,
     }
     assert definition.steps == ("one\ntwo",)
     assert definition.uid == schedule_uid("b1")

@@ -152,13 +152,11 @@ def cancel(given: Given, what: str, how: How) -> int:
 # -- pauses ---------------------------------------------------------------------------------------
 
 
-def pause(given: Given, schedule: str | None, length: str | None, how: How) -> int:
-    """Pause a schedule, or (None) all; `length` as `1h`, else without an end."""
-    said: dict[str, object] = {}
-    if length is not None:
-        from libbarto.quantity import parse_duration
-
-        said["seconds"] = parse_duration(length)
+def pause(
+    given: Given, schedule: str | None, length: str | None, until: str | None, how: How
+) -> int:
+    """Pause a schedule, or (None) all: so long (`1h`), until a time, or without an end."""
+    said = _how_long(given, length, until)
     words = f"pause {schedule or 'all schedules'}"
     return _toggle(given, schedule, "pause", words, said, how)
 
@@ -167,6 +165,19 @@ def resume(given: Given, schedule: str | None, how: How) -> int:
     """End the pause of a schedule, or (None) the one of all."""
     words = f"resume {schedule or 'all schedules'}"
     return _toggle(given, schedule, "resume", words, {}, how)
+
+
+def _how_long(given: Given, length: str | None, until: str | None) -> dict[str, object]:
+    """What `--for` and `--until` tell the server; nothing where it has no end."""
+    if length is not None and until is not None:
+        raise Failure(USAGE, "say --for or --until, not both")
+    if length is not None:
+        from libbarto.quantity import parse_duration
+
+        return {"seconds": parse_duration(length)}
+    if until is not None:
+        return {"until": times.rfc3339(times.coming(until, given.screen.now, given.screen.zone))}
+    return {}
 
 
 def _toggle(
@@ -190,15 +201,7 @@ def _toggle(
 def drain(given: Given, worker: str, length: str | None, until: str | None, how: How) -> int:
     """Let a worker start nothing: so long (`1h`), until a time, or until it is undrained. With
     `wait`, until nothing runs there any more."""
-    said: dict[str, object] = {}
-    if length is not None and until is not None:
-        raise Failure(USAGE, "say --for or --until, not both")
-    if length is not None:
-        from libbarto.quantity import parse_duration
-
-        said["seconds"] = parse_duration(length)
-    if until is not None:
-        said["until"] = times.rfc3339(times.when(until, given.screen.now, given.screen.zone))
+    said = _how_long(given, length, until)
     path = f"/api/v1/workers/{quote(worker, safe='')}"
     if not _agreed(given, f"{path}/drain", said, f"drain {worker}", how):
         return 0

@@ -19,6 +19,11 @@ from libbarto import command_line as cli
 
 commands = cli.Program("actions", help="Make it run, or stop")
 
+Until = Annotated[
+    str | None,
+    cli.Option("--until", metavar="TIME", help="Until then: 18:00, tomorrow, 2h (from now)."),
+]
+
 
 @commands.command()
 def run(
@@ -118,6 +123,7 @@ def pause(
         str | None,
         cli.Option("--for", metavar="TIME", help="So long: 1h, 2d. Left out: until resume."),
     ] = None,
+    until: Until = None,
     wait: Wait = False,
     reason: Reason = "",
     yes: Yes = False,
@@ -133,7 +139,7 @@ def pause(
 
     _one_or_all(schedule, every)
     with given_by(context, output, utc) as given:
-        actions.pause(given, schedule, length, actions.How(yes, dry_run, wait, reason))
+        actions.pause(given, schedule, length, until, actions.How(yes, dry_run, wait, reason))
 
 
 @commands.command()
@@ -217,9 +223,7 @@ def drain(
         str | None,
         cli.Option("--for", metavar="TIME", help="So long: 1h, 2d. Left out: until undrain."),
     ] = None,
-    until: Annotated[
-        str | None, cli.Option("--until", metavar="TIME", help="Until this time.")
-    ] = None,
+    until: Until = None,
     wait: Annotated[bool, cli.Option("--wait", help="Wait until nothing runs there.")] = False,
     reason: Reason = "",
     yes: Yes = False,

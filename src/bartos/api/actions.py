@@ -25,7 +25,7 @@ from bartos.schedules import Definition
 from bartos.services import Services
 from bartos.store.orders import PauseRow
 from bartos.store.port import RunRow
-from libbarto.identity import uuid_text
+from libbarto.identity import Kind, uuid_text
 
 WAIT_MOST = 60.0
 NAME_MOST = 100
@@ -250,7 +250,7 @@ async def rerun(given: Given, run: str, asked: RerunAsked, who: User) -> Answer:
     `failed`, every run that failed of the last planned start of its schedule."""
     row = await find_run(given.store, run)
     rows: list[RunRow] = [row]
-    if asked.failed:
+    if asked.failed and row.kind != Kind.EXEC:
         rows = await given.actions.last_failed(row.schedule)
         if not rows:
             raise Problem(
