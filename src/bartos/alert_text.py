@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from urllib.parse import quote
 
 from bartos.store.alerts import FAILED, MISSED, NO_RUN, RECOVERED, STUCK, AlertRow
 from libbarto.harmless import UNSAFE
@@ -128,13 +129,15 @@ def compose(alert: AlertRow, around: Around) -> Message:
     """The message of an alert."""
     first = alert.members[0]
     where = _where(alert, around.total)
-    subject = shortened(clean(f"{alert.schedule} {_VERBS[alert.event]} {where}"), SUBJECT_MAX)
+    # As its worker tells it.
+    schedule = clean(alert.schedule)
+    subject = shortened(clean(f"{schedule} {_VERBS[alert.event]} {where}"), SUBJECT_MAX)
     lines = [clean_line(line) for line in around.lines][-LINES:]
     verdict = clean(first.words)
     run = "" if first.run_id == NO_RUN else uuid_text(first.run_id)
-    link = f"{around.url}/runs/{run}" if run else f"{around.url}/schedules/{alert.schedule}"
+    link = f"{around.url}/runs/{run}" if run else f"{around.url}/schedules/{quote(schedule)}"
     on = f" --on {shlex.quote(clean(first.worker))}" if first.worker else ""
-    why = f"barto-cli why {shlex.quote(alert.schedule)}{on}"
+    why = f"barto-cli why {shlex.quote(schedule)}{on}"
     workers = [clean(one.worker) for one in alert.members if one.worker]
     runbook = clean(around.runbook)
     body = [subject, f"{verdict}; planned for {local(first.slot, around.timezone)}"]
@@ -152,7 +155,7 @@ def compose(alert: AlertRow, around: Around) -> Message:
         alert_id=alert.alert_id.hex(),
         event=alert.event,
         subject=subject,
-        schedule=alert.schedule,
+        schedule=schedule,
         workers=workers,
         count=alert.count,
         total=max(around.total, alert.count),

@@ -192,7 +192,7 @@ class Bartos:
             lost_after=self._lost_after,
             witness=FileWitness(self._state / WITNESS),
             channels=self._channels,
-            url=self.url,
+            url=self._pages.url,
             heartbeat=self._heartbeat,
             faulty=self._faulty,
         )

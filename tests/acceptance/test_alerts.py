@@ -166,6 +166,8 @@ def test_a_server_sends_tests_and_heartbeats(web: Web) -> None:
             "said['env'] = {k: v for k, v in os.environ.items()}\n"
             f"open({str(out)!r}, 'w').write(json.dumps(said))\n",
         )
+        written = fleet.config.read_text()
+        fleet.config.write_text(f'public_url = "https://ops.example/barto"\n{written}')
         with fleet.config.open("a") as file:
             file.write(
                 f"\n[alerts]\ncommand = {toml_text(command)}\n"
@@ -184,6 +186,7 @@ def test_a_server_sends_tests_and_heartbeats(web: Web) -> None:
         ]
         ((path, posted),) = web.posted
         assert (path, posted["event"]) == ("/hooks/s3cret", "test")
+        assert posted["link"] == "https://ops.example/barto", "where browsers come, by the proxy"
         assert post.letters[0]["Subject"] == "[barto] a test of barto's alerts"
         told = json.loads(out.read_text())
         assert told["id"] == posted["id"] == told["env"]["BARTO_ALERT_ID"]

@@ -394,6 +394,17 @@ def test_a_planned_start_that_no_calendar_has_is_told_all_the_same(slot: int, zo
     assert zone in message.text
 
 
+def test_the_name_that_a_worker_gives_its_schedule_does_nothing() -> None:
+    name = "a\nb\x1b[2J\0 #c"
+    row = AlertRow(BACKUP, "missed", BACKUP, name, NOON, NOON, (Member("", "missed", NOON),), 1)
+    message = compose(row, Around(URL))
+    assert message.schedule == "a b #c"
+    assert message.link == f"{URL}/schedules/a%20b%20%23c"
+    assert message.why == "barto-cli why 'a b #c'"
+    assert "\0" not in "".join(message.as_environment().values())
+    assert len(message.text.splitlines()) == 4
+
+
 def test_texts_have_bounds() -> None:
     member = Member("web1" * 100, "x" * 5000, NOON, b"r" * 16, WEB1)
     around = Around(URL, 1, ["y" * 1000] * 100)
