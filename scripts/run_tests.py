@@ -2,8 +2,8 @@
 
 Two runs: first all that may share the machine, on three processes (the longest tests wait more than
 they work, so two would leave a machine of two cores idle for half of the time), then the tests
-marked `alone`, which measure time. With `CI=true` a test that was skipped counts as one that failed. The last line
-is pytest's closing line, over both runs.
+marked `alone`, which measure time. With `CI=true` a test that was skipped counts as one that
+failed. The last line is pytest's closing line, over both runs.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ async def heard(reader: Reader) -> list[tuple[str, object]]:
 
 async def test_who_listens_hears_what_is_wanted() -> None:
     feed = Feed()
-    assert not feed.listening
+    listening = [feed.listening]
     with (
         feed.subscribe(Wanted(schedule="backup")) as one,
         feed.subscribe(Wanted(worker="web1", kinds=frozenset({"run"}))) as other,
     ):
-        assert feed.listening
+        listening.append(feed.listening)
         feed.publish("run", 1, schedule="backup", worker="web1")
         feed.publish("run", 2, schedule="sync", worker="web1")
         feed.publish("run", 3, schedule="backup", worker="web2")
@@ -29,7 +29,8 @@ async def test_who_listens_hears_what_is_wanted() -> None:
         feed.publish("reset", 5)
         assert await heard(one) == [("run", 1), ("run", 3), ("pauses", 4), ("reset", 5)]
         assert await heard(other) == [("run", 1), ("run", 2), ("reset", 5)]
-    assert not feed.listening
+    listening.append(feed.listening)
+    assert listening == [False, True, False]
 
 
 async def test_who_comes_back_goes_on_where_it_was() -> None:

@@ -201,6 +201,19 @@ def test_records_the_worker_no_longer_holds_are_a_gap() -> None:
     assert pair.server.mark(Lane.STATE).seq == 4
 
 
+@pytest.mark.parametrize("lane", [Lane.STATE, Lane.OUTPUT])
+@pytest.mark.parametrize(("acknowledged", "less"), [(2, False), (3, True)])
+def test_a_server_that_knows_less_than_it_acknowledged_was_restored(
+    lane: Lane, acknowledged: int, less: bool
+) -> None:
+    told = LaneState(first=1, last=6, tag=b"t" * 8, acknowledged=acknowledged)
+    changed = {"state": told} if lane is Lane.STATE else {"output": told}
+    pair = Pair(msgspec.structs.replace(HELLO, **changed))
+    marks = {**NOTHING, lane: Mark(seq=2, tag=b"c" * 8)}
+    pair.to_worker(pair.server.answer(0, marks, 0))
+    assert pair.server.knows_less() is less
+
+
 def test_a_refusal_tells_why() -> None:
     pair = Pair()
     pair.to_worker(pair.server.refuse("name-taken", "another is called so"))

@@ -149,7 +149,7 @@ class GiveUpAsked(BaseModel):
             "anyOf": [
                 {"required": ["schedule"], "properties": {"schedule": {"type": "string"}}},
                 {"required": ["worker"], "properties": {"worker": {"type": "string"}}},
-            ]
+            ],
         }
     )
     since: Time | None = None
