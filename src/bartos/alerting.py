@@ -44,6 +44,8 @@ from libbarto.message.v2.record import Decided, Ended
 log = logging.getLogger("bartos.alerts")
 
 LOOK_S: Final = 5.0
+GATHER_S: Final = 0.5
+"""What fails within so long is looked at together."""
 DAY_S: Final = 86_400.0
 WIDE_EVERY_S: Final = 600.0
 WIDE_S: Final = 7 * DAY_S
@@ -216,6 +218,7 @@ class Alerting:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
+                    await self._clock.sleep(GATHER_S)
             self._wake.clear()
 
     async def _deliver_forever(self, name: str) -> None:
@@ -261,7 +264,7 @@ class Alerting:
             until = now + _us(AHEAD_S)
             outcomes = await self._store.alert_outcomes(since, until)
             outcomes += await self._store.alert_endings(until)
-            hanging = self._hanging()
+            hanging = await self._hanging()
             news = AlertNews(looked.looked, max(now, looked.looked + 1), channels=channels)
             if outcomes or hanging:
                 known = await self._known(now)
@@ -290,7 +293,8 @@ class Alerting:
             since = min(since, oldest)
         return max(since, looked.begun)
 
-    def _hanging(self) -> list[Hanging]:
+    async def _hanging(self) -> list[Hanging]:
+        """What seems to hang, and has not ended since that was found."""
         return [
             Hanging(
                 one.run.schedule_uid,
@@ -301,7 +305,7 @@ class Alerting:
                 one.run.slot,
                 one.why,
             )
-            for one in self._watch.last.stuck
+            for one in (await self._watch.recent()).stuck
         ]
 
     async def _known(self, now: Instant) -> Known:

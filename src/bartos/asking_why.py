@@ -563,11 +563,11 @@ class Asking:
         return timetable.previous_before(at), timetable.next_after(at)
 
     async def _of_run(self, facts: Facts, subject: _Subject, run: RunRow) -> Facts:
-        facts = replace(
-            facts,
-            steps=await self._store.steps(run.run_id),
-            usual=await self._store.took(run.worker_uid, run.schedule_uid, STUCK_RUNS),
-        )
+        facts = replace(facts, steps=await self._store.steps(run.run_id))
+        alone = run.kind == Kind.EXEC  # the runs before it were other commands
+        if not alone:
+            usual = await self._store.took(run.worker_uid, run.schedule_uid, STUCK_RUNS)
+            facts = replace(facts, usual=usual)
         if run.kind == Kind.FOLLOW and subject.definition is not None:
             parent = await self._parent_of(subject.definition, run)
             facts = replace(facts, parent=parent)
@@ -577,8 +577,10 @@ class Asking:
         if run.verdict is Verdict.CANCELLED:
             facts = replace(facts, cancelled_by=await self._who_cancelled(run))
         if run.verdict in FAILURES:
-            both = await self._history(subject, run)
-            facts = replace(facts, before=both[0], since=both[1], lines=await self._lines(run))
+            facts = replace(facts, lines=await self._lines(run))
+        if run.verdict in FAILURES and not alone:
+            before, since = await self._history(subject, run)
+            facts = replace(facts, before=before, since=since)
         return facts
 
     async def _lines(self, run: RunRow) -> list[str]:

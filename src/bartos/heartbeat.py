@@ -46,11 +46,6 @@ class Heartbeat:
         self._clock = clock
         self._get = get
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether there is an address to fetch."""
-        return self._url() is not None
-
     async def run(self) -> None:
         """Each minute, until cancelled."""
         while True:

@@ -571,9 +571,10 @@ def is_stuck(run: RunRow, skipped: int, longest_us: Sequence[int], now: int) -> 
     """Why a run that has not ended seems to hang; None where it does not.
 
     `skipped` planned starts of its schedule were skipped because of it; `longest_us` are how long
-    its last runs took that ended ok, the last `STUCK_RUNS` of them.
+    its last runs took that ended ok, the last `STUCK_RUNS` of them. A command that is in no
+    schedule has nothing in common with the one before.
     """
-    if run.verdict is not None:
+    if run.verdict is not None or run.kind == Kind.EXEC:
         return None
     if skipped >= STUCK_SKIPS:
         return f"{skipped} planned starts were skipped because of it"

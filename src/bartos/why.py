@@ -447,6 +447,8 @@ class _Teller:
         """Whether that is new, what was good last, and what changed since."""
         before = self.facts.before
         yield from self._attempts(run)
+        if run.kind == Kind.EXEC:
+            return  # what was run before it was another command
         if before.failures > 1 and before.since is not None:
             yield f"{before.failures:,} in a row now, since {self.face.at(before.since)}."
         elif before.oks:
@@ -819,7 +821,10 @@ class _Teller:
             case "paused":
                 return "Next: none, until it is resumed."
             case "drained":
-                return f"Next: none, until {safe(timer.worker)} is no longer drained."
+                if timer.until is None:
+                    return f"Next: none, until {safe(timer.worker)} is no longer drained."
+                until = self.face.about(timer.until)
+                return f"Next: none while {safe(timer.worker)} is drained, until {until}."
             case "disabled":
                 return "Next: none, as it is disabled."
             case _ if planned is not None and timer.state == OFFLINE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -11,6 +11,7 @@ from bartos.alert_text import Message
 from bartos.heartbeat import Heartbeat
 from bartos.outgoing import Undelivered
 from bartos.store.alerts import AlertNews, AlertRow, Member
+from bartos.watch import Stuck
 from libbarto.clock import SECOND
 from libbarto.errors import UserError
 from libbarto.testing import settled
@@ -209,6 +210,19 @@ async def test_what_failed_before_there_were_channels_is_not_told(scene: Scene) 
     await scene.barto.close()
 
 
+async def test_what_hung_and_has_ended_is_told_of_no_more(scene: Scene) -> None:
+    await scene.begin("web1", toml=FINE)
+    await scene.pass_(minutes=2)
+    server = scene.barto.server
+    assert server is not None
+    run = (await scene.barto.runs(schedule="backup"))[0]
+    assert run.verdict is not None
+    server.watch.last = replace(server.watch.last, stuck=[Stuck(run, "as it was seen before")])
+    await server.alerting.look()
+    assert await scene.barto.store.alerts_gathering(0) == []
+    await scene.barto.close()
+
+
 async def test_a_test_says_what_happened_in_each_channel(scene: Scene) -> None:
     other = Recorder(down=True)
     scene.barto.channels = {"webhook": scene.channel, "mail": other}
@@ -243,7 +257,6 @@ async def test_the_heartbeat_goes_while_all_is_well(scene: Scene) -> None:
         return "200 OK"
 
     heart = Heartbeat(lambda: "https://beat", scene.barto.server.trouble, scene.barto.clock, get)
-    assert heart.is_wanted
     await heart.beat()
     assert heart.last is not None and (heart.last.ok, heart.last.said) == (True, "200 OK")
     scene.barto.store.available = False

@@ -619,6 +619,7 @@ def test_a_run_of_three_times_the_longest_is_stuck() -> None:
     said = is_stuck(row(), 0, took, NOON + 12 * MINUTE)
     assert said == "it takes 3 times as long as the longest of its last runs"
     assert is_stuck(row(started_at=None), 0, took, NOON + 12 * MINUTE) == said
+    assert is_stuck(row(kind=Kind.EXEC), 0, took, NOON + DAY) is None, "each is another command"
     assert is_stuck(row(), 0, [*took * 7, HOUR], NOON + 12 * MINUTE) == said, "only the last 20"
     assert is_stuck(row(), 0, [0], NOON + ledger.STUCK_LEAST_US - 1) is None
 

@@ -259,6 +259,13 @@ def test_what_is_stuck_says_why() -> None:
     assert "no timeout" not in limited
 
 
+def test_a_command_of_no_schedule_has_no_history() -> None:
+    text = told(a_run(Verdict.FAILED, kind=int(Kind.EXEC), exit_code=1))
+    assert "ok here" not in text
+    assert "new" not in text
+    assert "Last ok" not in text
+
+
 def test_the_step_that_failed_is_named_where_there_are_several() -> None:
     steps = [
         a_step(1),
@@ -490,6 +497,8 @@ def test_a_drained_worker_says_who_drained_it() -> None:
         "ann drained web1: new disks. It is drained still, and starts nothing new. Next: none, "
         "until web1 is no longer drained."
     )
+    ends = told(row, timer=a_timer("drained", next=None, until=berlin("24 10:30")))
+    assert ends.endswith("Next: none while web1 is drained, until Tue 24 Nov 10:30.")
     assert commands(row, drain=Drain("ann")) == ["barto undrain web1"]
     assert "ann drained web1. It is" in told(row, drain=Drain("ann"))
     assert told(row, timer=None) == "web1 was drained: new disks (by ann)."
