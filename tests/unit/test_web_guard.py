@@ -108,6 +108,15 @@ async def test_every_page_asks_to_log_in(path: str, cookie: dict[str, str]) -> N
         assert (sent.status, sent.headers["location"]) == (303, there)
 
 
+@pytest.mark.parametrize("path", ["/schedules/a%3Fb%25c", "/schedules/a%C3%A9?why=%22"])
+async def test_who_logs_in_gets_to_the_very_page_whatever_is_in_its_name(path: str) -> None:
+    app = shared()
+    sent = await request(app, path, headers=HTML)
+    there = sent.headers["location"]
+    assert there == f"/login?next={quote(path, safe='')}"
+    assert (await log_in(app, next=path)).headers["location"] == path
+
+
 @pytest.mark.parametrize("asset", assets.BY_PATH.values(), ids=lambda asset: asset.path)
 async def test_style_and_scripts_are_open_and_kept_for_good(asset: assets.Asset) -> None:
     app = shared()

@@ -207,7 +207,7 @@ def _wants_a_page(scope: Scope) -> bool:
 
 async def _send_to_login(scope: Scope, root: str, send: Send) -> None:
     query = scope["query_string"].decode("latin-1")
-    back = quote(scope["path"] + (f"?{query}" if query else ""), safe="")
+    back = quote(quote(scope["path"]) + (f"?{query}" if query else ""), safe="")
     there = f"{root}/login" + ("" if back == "%2F" else f"?next={back}")
     headers = [(b"location", there.encode()), (b"content-length", b"0")]
     await send({"type": "http.response.start", "status": 303, "headers": headers})
