@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.acceptance.fleet import Fleet
 from tests.browser.conftest import Watched
@@ -87,6 +87,9 @@ def test_a_text_or_a_tag_finds_and_has_an_address(fleet: Fleet, page: Page) -> N
 
 
 def test_the_keyboard_is_enough(fleet: Fleet, page: Page) -> None:
+    # What is no key of ours does nothing, also where it has a meaning in selectors.
+    for key in ('"', "\\", "]", "z"):
+        page.keyboard.press(key)
     page.keyboard.press("g")
     page.keyboard.press("s")
     expect(page).to_have_title("Schedules · barto")
@@ -112,6 +115,9 @@ def test_a_schedule_says_when_it_runs_and_why(fleet: Fleet, page: Page) -> None:
     expect(page.locator("#definition pre")).to_contain_text('name = "backup"')
     page.locator("#starts").get_by_role("link", name="why").first.click()
     expect(page.locator("#why")).to_contain_text("backup")
+    page.locator("#workers").get_by_role("link", name="beta").click()
+    expect(page).to_have_title("History · barto")
+    expect(page.get_by_label("Worker")).to_have_value("beta")
 
 
 # -- coming in -------------------------------------------------------------------------------------
@@ -187,6 +193,39 @@ def test_a_server_that_is_away_is_told_in_words(
     inside.set_offline(False)
     expect(page.locator("#away")).to_be_hidden()
     watched.expected = "ERR_INTERNET_DISCONNECTED"
+
+
+def test_what_a_page_could_not_hear_of_is_read_anew(
+    fleet: Fleet, page: Page, watched: Watched
+) -> None:
+    # A proxy that has no server behind it for a while ends a stream for good, not for a moment.
+    page.route("**/api/v1/events*", lambda route: route.fulfill(status=503))
+    page.reload()
+    page.evaluate("live.on('reset', () => { document.body.dataset.reset = ''; })")
+    expect(page.locator("#away")).to_contain_text("does not answer")
+    page.unroute("**/api/v1/events*")
+    expect(page.locator("body[data-reset]")).to_have_count(1)
+    watched.expected = "503"
+
+
+def test_what_happens_while_the_page_asks_is_asked_for_once_more(fleet: Fleet, page: Page) -> None:
+    fleet.cli("pause", "backup", "--yes")
+    paused = page.locator('#verdicts [data-count~="paused"]')
+    expect(paused).to_be_visible()
+    asked: list[Route] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route)
+        told = route.fetch()
+        if len(asked) == 1:
+            fleet.cli("resume", "backup", "--yes")
+        route.fulfill(response=told)
+
+    page.route("**/api/v1/status", answer)
+    page.evaluate("document.dispatchEvent(new Event('acted'))")
+    expect(paused).to_be_hidden()
+    assert len(asked) > 1
+    page.unroute("**/api/v1/status")
 
 
 def test_a_page_is_dark_by_night_and_by_choice(fleet: Fleet, page: Page) -> None:

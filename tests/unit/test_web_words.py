@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as some
 from markupsafe import Markup
 
 from bartos.web import words
+from bartos.web.assets import ASSETS
+from libbarto.harmless import UNSAFE
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -91,6 +94,17 @@ def test_what_a_template_writes_is_harmless() -> None:
     markup = Markup("<b>\n</b>")
     assert words.shown(markup) is markup
     assert words.lines("<\n\x07") == "&lt;\n\\x07"
+
+
+def test_the_script_finds_the_same_characters_harmful() -> None:
+    found = re.search(r'const unsafe = "([^"]*)";', ASSETS["barto.js"].data.decode())
+    assert found is not None
+    written = re.sub(
+        r"\\\\(?:x(\w{2})|u(\w{4})|u\{(\w+)\})",
+        lambda code: chr(int(code[1] or code[2] or code[3], 16)),
+        found[1],
+    )
+    assert written == UNSAFE
 
 
 def test_paths_and_commands_are_quoted() -> None:

@@ -66,11 +66,14 @@ const barto = (() => {
     return "";
   }
   // What could turn the direction of writing, or cannot be seen: as in libbarto/harmless.py.
-  const unsafe = /[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
-  const harmless = (text) => String(text).replace(/\t/g, "   ").replace(unsafe, (one) => {
-    const code = one.charCodeAt(0);
-    return code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
-  });
+  const unsafe = "\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\u{e0000}-\\u{e0fff}";
+  const harmful = new RegExp(`[${unsafe}]`, "gu");
+  function escaped(one) {
+    const code = one.codePointAt(0);
+    if (code < 0x100) return `\\x${code.toString(16).padStart(2, "0")}`;
+    return code < 0x10000 ? `\\u${code.toString(16).padStart(4, "0")}` : `\\U${code.toString(16).padStart(8, "0")}`;
+  }
+  const harmless = (text) => String(text).replace(/\t/g, "   ").replace(harmful, escaped);
 
   /* -- pieces of pages ---------------------------------------------------------------------- */
   function setTime(element, text, how) {
@@ -208,8 +211,10 @@ const barto = (() => {
   // A key acts on the chosen row, else on the page.
   function press(key) {
     const within = chosen();
-    const found = (within && within.querySelector(`[data-key="${key}"]`)) ||
-      [...document.querySelectorAll(`[data-key="${key}"]`)].find((one) => !one.closest("tr, li") && one.offsetParent !== null);
+    // Any key may be pressed, also one that ends a text in a selector.
+    const meant = `[data-key="${CSS.escape(key)}"]`;
+    const found = (within && within.querySelector(meant)) ||
+      [...document.querySelectorAll(meant)].find((one) => !one.closest("tr, li") && one.offsetParent !== null);
     if (found) found.click();
     return Boolean(found);
   }
@@ -250,5 +255,5 @@ const barto = (() => {
   }
   setInterval(tick, 1000);
 
-  return { root, zone, now, shortTime, longTime, duration, elapsed, fromNow, size, harmless, setTime, time, between, mark, fill, say, offer, ask, act, choose, tick };
+  return { root, zone, now, shortTime, longTime, duration, elapsed, fromNow, size, unsafe, escaped, harmless, setTime, time, between, mark, fill, say, offer, ask, act, choose, tick };
 })();

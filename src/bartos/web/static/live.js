@@ -6,7 +6,7 @@ const live = (() => {
   const listeners = new Map();
   const kinds = ["run", "range", "worker", "schedules", "pauses", "status", "reset"];
   const REST = 60000;
-  let source = null, lost = 0, timer = 0, waited = 1, resting = 0, rested = false;
+  let source = null, lost = 0, timer = 0, waited = 1, resting = 0, missed = false;
 
   function on(kind, listener) {
     if (!listeners.has(kind)) listeners.set(kind, []);
@@ -25,14 +25,15 @@ const live = (() => {
       lost = 0;
       waited = 1;
       show("");
-      // The server remembers the last thousand events; who was away longer reads anew.
-      if (away > 30000 || rested) tell("reset", null);
-      rested = false;
+      // A browser says where it was, and the server remembers the last thousand events. Who was
+      // away for longer, or had to begin a stream of its own, reads anew.
+      if (away > 30000 || missed) tell("reset", null);
+      missed = false;
     };
     source.onerror = () => {
       if (!lost) lost = Date.now();
       if (source.readyState === EventSource.CLOSED) {
-        source.close();
+        missed = true;
         timer = setTimeout(connect, waited * 1000);
         waited = Math.min(30, waited * 2);
       }
@@ -58,13 +59,14 @@ const live = (() => {
   document.addEventListener("visibilitychange", () => {
     clearTimeout(resting);
     if (document.hidden) resting = setTimeout(rest, REST);
-    else if (rested && !source) connect();
+    else if (missed && !source) connect();
   });
   function rest() {
     if (!source) return;
+    clearTimeout(timer);
     source.close();
     source = null;
-    rested = true;
+    missed = true;
   }
   addEventListener("pagehide", () => { if (source) source.close(); });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });

@@ -169,12 +169,16 @@
     confirmed.textContent = `schedules confirmed by ${status.confirmed.toLocaleString("en")} of ${status.meant.toLocaleString("en")} ${status.meant === 1 ? "worker" : "workers"}`;
     if (status.workers > 0 && document.querySelector(".empty h2")?.textContent === "No worker yet") document.querySelector(".empty").remove();
   }
-  let asked = 0, timer = 0;
+  let asked = 0, timer = 0, looking = false;
   function later() {
     if (!timer) timer = setTimeout(look, Math.max(150, asked + 2000 - Date.now()));
   }
   async function look() {
     asked = Date.now();
+    // What happens while the answer is on its way may not be in it: then one looks once more.
+    timer = 0;
+    if (looking) { later(); return; }
+    looking = true;
     try {
       const status = await barto.ask(`${barto.root}/api/v1/status`);
       counts(status);
@@ -182,7 +186,7 @@
       update("failing", "pair", status.failing, pairOf, fillFailing);
       update("next", "next", status.next, (one) => one.schedule, fillNext);
     } catch { /* the line above says that the server is away */ }
-    timer = 0;
+    looking = false;
     quote();
     soon();
   }

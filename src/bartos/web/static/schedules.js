@@ -120,6 +120,6 @@
   live.on("reset", again);
   live.on("schedules", (told) => {
     const names = table ? [...table.tBodies[0].rows].map((row) => row.dataset.schedule) : [shown];
-    if (table || told.schedules.some((one) => names.includes(one))) barto.offer("Other schedules are in force than this page shows.");
+    if (!shown || told.schedules.some((one) => names.includes(one))) barto.offer("Other schedules are in force than this page shows.");
   });
 })();
