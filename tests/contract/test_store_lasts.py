@@ -60,9 +60,6 @@ async def test_the_newest_of_each_verdict_is_told(settings: StoreSettings | None
         ]
         assert await store.failures_after(WORKER, SCHEDULE, 0, 1) == [NOON + 1000]
         assert await store.failures_after(OTHER, SCHEDULE, 0, 9) == []
-        last = await store.last_runs(WORKER, SCHEDULE, 3)
-        assert last == [run_id(9), run_id(4), run_id(3)]
-        assert await store.last_runs(WORKER, OTHER, 3) == []
         strip = await store.strip("backup", 2)
         assert [(one.run_id, one.verdict) for one in strip] == [
             (run_id(9), None),

@@ -51,7 +51,11 @@ async def test_what_has_changed_is_sent_with_another_tag() -> None:
 async def test_errors_and_what_is_no_json_have_none() -> None:
     barto = Barto()
     await barto.run("web1", "backup")
-    for path in ("/api/v1/runs/@last/output", "/api/v1/runs?limit=0", "/api/v1/ca", "/healthz"):
+    paths = (
+        *("/api/v1/runs/@last/output", "/api/v1/runs?limit=0", "/api/v1/ca", "/healthz"),
+        *("/api/v1/runs/download?format=jsonl", "/api/v1/runs/download"),
+    )
+    for path in paths:
         assert "etag" not in (await request(served(barto), path)).headers
     answer = await request(served(barto), "/api/v1/runs?limit=0", headers={"if-none-match": "*"})
     assert answer.status == 422

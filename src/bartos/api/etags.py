@@ -60,7 +60,8 @@ class ETags:
             nonlocal start
             if message["type"] == "http.response.start":
                 kind = Headers(raw=message["headers"]).get("content-type", "")
-                if message["status"] == 200 and kind.startswith(JSON):
+                # Not of JSON lines, which may be all of the history.
+                if message["status"] == 200 and kind.partition(";")[0].strip() == JSON:
                     start = message
                     return
             elif start is not None:

@@ -58,8 +58,5 @@ class Lasts(Protocol):
     ) -> list[int]:
         """The slots beyond `after` of runs that someone should look at (`FAILURES`), ascending."""
 
-    async def last_runs(self, worker_uid: bytes, schedule_uid: bytes, limit: int) -> list[bytes]:
-        """The ids of the last runs of a schedule on a worker, newest slot first."""
-
     async def strip(self, schedule: str, limit: int) -> list[LastRun]:
         """The last runs of the schedule that has this name, on all workers, newest slot first."""

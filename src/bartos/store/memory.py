@@ -856,12 +856,6 @@ class MemoryStore:
             if _of(row, worker_uid, schedule_uid) and row.slot > after and row.verdict in FAILURES
         )[:limit]
 
-    async def last_runs(self, worker_uid: bytes, schedule_uid: bytes, limit: int) -> list[bytes]:
-        self._reach()
-        rows = (run.row for run in self._runs.values())
-        keys = ((row.slot, row.run_id) for row in rows if _of(row, worker_uid, schedule_uid))
-        return [run_id for _, run_id in sorted(keys, reverse=True)[:limit]]
-
     async def steps(self, run_id: bytes, attempt: int | None = None) -> list[StepRow]:
         self._reach()
         if attempt is None:

@@ -111,25 +111,6 @@ class Newest:
                 slots += (await connection.scalars(query)).all()
         return sorted(slots)[:limit]
 
-    async def last_runs(self, worker_uid: bytes, schedule_uid: bytes, limit: int) -> list[bytes]:
-        c = run.c
-        found: list[tuple[int, bytes]] = []
-        async with self._engines.read() as connection:
-            for verdict in _VERDICTS:
-                query = (
-                    select(c.slot, c.run_id)
-                    .where(
-                        c.schedule_uid == schedule_uid,
-                        c.worker_uid == worker_uid,
-                        c.verdict.is_(None) if verdict is None else c.verdict == int(verdict),
-                    )
-                    .order_by(c.slot.desc())
-                    .limit(limit)
-                )
-                rows = (await connection.execute(query)).all()
-                found += [(row.slot, bytes(row.run_id)) for row in rows]
-        return [run_id for _, run_id in sorted(found, reverse=True)[:limit]]
-
     async def strip(self, schedule: str, limit: int) -> list[LastRun]:
         c = run.c
         query = _in_short().where(c.schedule == schedule)
