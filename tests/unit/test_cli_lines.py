@@ -6,16 +6,19 @@ import base64
 import io
 import itertools
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from barto_cli import progress
+from barto_cli.commands.logs import Asked
+from barto_cli.commands.logs import logs as logs_command
 from barto_cli.commands.watch import Teller, line
 from barto_cli.events import Event, events
-from barto_cli.given import screen_of
+from barto_cli.given import Given, screen_of
 from barto_cli.lines import (
     COMPARED,
     PALETTE,
@@ -30,7 +33,7 @@ from barto_cli.lines import (
     pattern,
     summary,
 )
-from barto_cli.render import Screen
+from barto_cli.render import Format, Listing, Screen
 from barto_cli.times import UTC_ZONE
 from libbarto.errors import UserError
 
@@ -274,3 +277,35 @@ def test_colours_go_to_a_pipe_only_where_that_is_wished(
         monkeypatch.setenv(name, value)
     screen = screen_of(io.StringIO(), utc=True)
     assert (screen.colour, screen.shapes, screen.width) == (colour, False, None)
+
+
+class Printed:
+    """A server with one run that printed three lines."""
+
+    def get(self, path: str, query: dict[str, object] | None = None) -> dict[str, object]:
+        if path.startswith("/api/v1/names/") or "schedules" in path:
+            return {"names": [], "schedules": []}
+        if not path.endswith("output.json"):
+            return {"id": "01a2", "worker": "web1", "attempt": 1, "verdict": "ok", "claimed": AT}
+        text = "one\ntwo\nthree\n"
+        piece = {"chunk": 0, "step": 1, "stream": "stdout", "at": AT, "text": text, "base64": None}
+        return {"segments": [piece], "next": None}
+
+
+AT = "2026-11-24T01:00:00Z"
+
+
+def rows_of(**asked: Any) -> list[dict[str, Any]]:
+    emitted: list[Listing] = []
+    asking = SimpleNamespace(
+        client=Printed(), form=Format.JSONL, emit=emitted.append,
+        progress=SimpleNamespace(say=lambda *_: None),
+    )  # fmt: skip
+    logs_command(cast(Given, asking), Asked("@last", **asked))
+    return [dict(row) for row in emitted[0].rows]
+
+
+def test_programs_get_the_lines_that_were_asked_for_and_no_others() -> None:
+    assert [row["text"] for row in rows_of(grep="t")] == ["two", "three"]
+    assert [row["text"] for row in rows_of(newest=1)] == ["three"]
+    assert [row["text"] for row in rows_of()] == ["one\ntwo\nthree\n"], "pieces, where all are"

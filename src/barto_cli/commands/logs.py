@@ -29,6 +29,8 @@ Json = Mapping[str, Any]
 
 PAGE: Final = 1000
 KEYS: Final = ("worker", "run", "step", "stream", "at", "text", "base64")
+LINE_KEYS: Final = ("worker", "run", "stream", "at", "text")
+"""Of a line, where not all are asked for."""
 LOOK_S: Final = 0.5
 """How often one looks for runs that have begun."""
 POLL_FIRST_S: Final = 0.1
@@ -74,7 +76,7 @@ def logs(given: Given, asked: Asked) -> None:
     elif isinstance(found, str):
         _of_schedule(given, asked, found, wanted)
     elif given.form is not Format.TABLE and not asked.follow:
-        given.emit(Listing((), _segments(given, asked, [found]), KEYS))
+        _rows(given, asked, [found], wanted)
     elif asked.whole:
         _bytes(given, str(found["id"]), asked)
     else:
@@ -147,7 +149,7 @@ def _of_schedule(given: Given, asked: Asked, schedule: str, wanted: re.Pattern[s
         given.note(f"{plain(schedule)} has not run{where}" + (" since then" if asked.since else ""))
         return
     if given.form is not Format.TABLE and not asked.follow:
-        given.emit(Listing((), _segments(given, asked, runs), KEYS))
+        _rows(given, asked, runs, wanted)
         return
     _Reader(given, asked, wanted, runs, schedule).read()
 
@@ -200,6 +202,14 @@ def _missing(headers: Mapping[str, str]) -> str:
 
 
 # -- for programs ---------------------------------------------------------------------------------
+
+
+def _rows(given: Given, asked: Asked, runs: Sequence[Json], wanted: re.Pattern[str] | None) -> None:
+    """Pieces as they came; lines, where only some of the lines are asked for."""
+    if asked.grep is None and asked.newest is None:
+        given.emit(Listing((), _segments(given, asked, runs), KEYS))
+    else:
+        given.emit(Listing((), _Reader(given, asked, wanted, runs).rows(), LINE_KEYS))
 
 
 def _segments(given: Given, asked: Asked, runs: Sequence[Json]) -> Iterator[Row]:
@@ -264,14 +274,22 @@ class _Reader:
         self._known = {str(run["id"]) for run in self.runs}
         self._mark = max((times.read(run["claimed"]) for run in self.runs), default=None)
         self._followed = [self._following(run) for run in self.runs]
-        past = self._past()
-        self._write(past if self.asked.newest is None else deque(past, self.asked.newest))
+        self._write(self._wanted_of(self._past()))
         if not self.asked.follow:
             self._say_missing()
             return
         # What had ended already has been shown, and is no news.
         self._followed = [one for one in self._followed if not one.run["complete"]]
         self._follow()
+
+    def rows(self) -> Iterator[Row]:
+        """What is past of it, for programs."""
+        self._since = _since(self.given, self.asked)
+        self._followed = [self._following(run) for run in self.runs]
+        return map(_as_row, self._wanted_of(self._past()))
+
+    def _wanted_of(self, past: Iterator[Line]) -> Iterable[Line]:
+        return past if self.asked.newest is None else deque(past, self.asked.newest)
 
     def _following(self, run: Json) -> _Followed:
         gathered = Lines(str(run["worker"]), str(run["id"]))
@@ -437,8 +455,12 @@ class _Reader:
 def _as_json(line: Line) -> str:
     from barto_cli.render import json_text
 
+    return json_text(_as_row(line)) + "\n"
+
+
+def _as_row(line: Line) -> Row:
     row = {"worker": line.worker, "run": line.run, "stream": line.stream, "at": line.at}
-    return json_text({**row, "text": line.text}) + "\n"
+    return {**row, "text": line.text}
 
 
 # -- folded ---------------------------------------------------------------------------------------
