@@ -23,6 +23,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 LOCALTIME: Final = Path("/etc/localtime")
+ZONES: Final = Path("/usr/share/zoneinfo")
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME: Final = re.compile(
@@ -47,10 +48,14 @@ UTC_ZONE: Final = Zone("UTC", UTC)
 def zone_here() -> Zone:
     """The reader's zone: TZ where it is set, else this host's."""
     named = os.environ.get("TZ", "").removeprefix(":")
-    if named:
+    if "zoneinfo/" in named:
         return Zone(named.rpartition("zoneinfo/")[2])
+    if named and not named.startswith("/"):
+        # What the C library does not know it takes for UTC; with digits in it, it is a rule.
+        rule = any(character.isdigit() for character in named)
+        return Zone(named) if rule or (ZONES / named).is_file() else UTC_ZONE
     try:
-        target = str(LOCALTIME.resolve())
+        target = str((Path(named) if named else LOCALTIME).resolve())
     except OSError:
         target = ""
     _, found, name = target.partition("/zoneinfo/")

@@ -115,8 +115,14 @@ def test_the_readers_zone_is_that_of_the_variable(monkeypatch: pytest.MonkeyPatc
     assert zone_here().name == "Asia/Tokyo"
     monkeypatch.setenv("TZ", "/usr/share/zoneinfo/Asia/Tokyo")
     assert zone_here().name == "Asia/Tokyo"
+    monkeypatch.setenv("TZ", "Nope/Zone")
+    assert zone_here() == UTC_ZONE, "as the C library reads it"
+    monkeypatch.setenv("TZ", "XYZ-3")
+    assert zone_here().name == "XYZ-3"
+    monkeypatch.setenv("TZ", ":/etc/localtime")
+    of_the_file = zone_here().name
     monkeypatch.delenv("TZ")
-    assert zone_here().name
+    assert zone_here().name == of_the_file
 
 
 @pytest.mark.parametrize(
