@@ -15,7 +15,7 @@ from typing import Annotated
 
 from barto_cli.declared import actions, alerts, former, history, hosts, schedules
 from barto_cli.declared.common import Flags, Output, Utc
-from barto_cli.ending import ended_well, program_name
+from barto_cli.ending import ended_well, have_streams, program_name
 from libbarto import command_line as cli
 
 LIVE = ("SCHEDULE", "WORKER", "SELECTOR", "RUN", "RUN|SCHEDULE")
@@ -164,6 +164,7 @@ def completion(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return its exit code (DESIGN section 9)."""
+    have_streams()
     program = program_name(arguments)
     return ended_well(program, lambda: app(arguments, program=program))
 

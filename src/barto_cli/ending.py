@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
@@ -18,6 +20,16 @@ INTERRUPTED: Final = 130
 def program_name(arguments: Sequence[str] | None) -> str:
     """What the program was called by; its own name where it is called by another program."""
     return PurePath(sys.argv[0]).name if arguments is None else "barto-cli"
+
+
+def have_streams() -> None:
+    """Let what is closed (`>&-`, as some daemons start their children) lead to nowhere."""
+    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
+        name = ("stdin", "stdout", "stderr")[number]
+        if getattr(sys, name) is None:
+            nowhere = io.FileIO(os.devnull, mode)
+            buffer = io.BufferedReader(nowhere) if mode == "r" else io.BufferedWriter(nowhere)
+            setattr(sys, name, io.TextIOWrapper(buffer, encoding="utf-8"))
 
 
 def ended_well(program: str, work: Callable[[], int]) -> int:
