@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from barto_cli import times
 from barto_cli.commands.history import outcome
@@ -32,6 +33,8 @@ def timers(
     rows = list(_timers(given, schedule, worker, every, limit))
     if not rows and schedule is not None and not is_schedule(given, schedule):
         raise unknown(given, schedule)
+    if not rows and worker is not None:
+        given.client.get(f"/api/v1/workers/{quote(worker, safe='')}")  # is there such a worker?
     given.emit(Listing(timer_columns(given.screen, rows), rows, KEYS))
     if not rows and given.for_people:
         given.note("nothing is planned" if every else "nothing is planned; --all shows what is off")
