@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp
 from bartos.api.app import create_app
 from bartos.api.guard import over_unix_socket
 from libbarto.message.v2.record import Verdict
+from libbarto.testing import settled
 from tests.asgi import request
 from tests.faces import ERR, NOON, OUT, Barto
 
@@ -95,6 +97,19 @@ async def test_a_run_that_goes_on_is_waited_for() -> None:
     assert answer.body.count(b": still here") == 1
     barto.feed.close()
     assert [kind for kind, _, _ in await told(barto, path)] == ["segment"]
+
+
+async def test_a_database_that_goes_away_ends_a_stream_without_a_word_of_an_end() -> None:
+    barto = Barto()
+    run = await barto.run("web1", "backup", printed=[(OUT, b"x")], verdict=None)
+    path = f"/api/v1/runs/{run}/output/events"
+    following = asyncio.create_task(request(served(barto), path))
+    await settled()
+    assert barto.feed.followed
+    barto.store.available = False
+    answer = await following
+    assert answer.body.endswith(b": the database is away\n\n")
+    assert b"event: end" not in answer.body
 
 
 async def test_what_is_lost_ends() -> None:

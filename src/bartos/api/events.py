@@ -23,6 +23,7 @@ from bartos.feed import Event, Feed, Wanted
 from bartos.services import Services
 from bartos.store.port import ChunkRow, RunRow, Store
 from bartos.transcript import Piece, pieces
+from libbarto.errors import ConfigError, StoreUnavailable
 from libbarto.message.v2.record import Verdict
 
 HEARTBEAT_S = 15.0
@@ -201,13 +202,18 @@ class _Following:
                     if not touched.is_set() and left() > 0:
                         yield b": still here\n\n"
                     touched.clear()
-                # In this order: what is printed before its end is seen is read after that.
-                await self._read_run()
-                chunks = await self._read()
-                if not chunks and self._follows and self._run.attempt > self._attempt:
-                    self._attempt, self._after, self._start = self._run.attempt, -1, 0
-                    yield _event("attempt", {"attempt": self._attempt}, self._id)
+                try:
+                    # In this order: what is printed before its end is seen is read after that.
+                    await self._read_run()
                     chunks = await self._read()
+                    if not chunks and self._follows and self._run.attempt > self._attempt:
+                        self._attempt, self._after, self._start = self._run.attempt, -1, 0
+                        yield _event("attempt", {"attempt": self._attempt}, self._id)
+                        chunks = await self._read()
+                except (StoreUnavailable, ConfigError):
+                    # The answer has begun: the reader comes back, and is told then.
+                    yield b": the database is away\n\n"
+                    return
 
     async def _read(self) -> list[ChunkRow]:
         store = self._given.store
