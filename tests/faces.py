@@ -264,7 +264,7 @@ class Barto:
                 run_id=run_id,
                 attempt=1,
                 chunk_no=number,
-                step=0,
+                step=1,
                 offset=offset,
                 first_line=0,
                 lines=data.count(b"\n"),
@@ -293,7 +293,7 @@ class Barto:
             await self._record(worker, Lane.OUTPUT, chunks)
         state: list[Record] = []
         if verdict is not None:
-            for step, code in enumerate(codes):
+            for step, code in enumerate(codes, start=1):
                 state.append(
                     Status(
                         run_id=run_id,

@@ -80,8 +80,8 @@ async def test_a_run_is_told_whole() -> None:
     }
     steps = (await got(barto, f"/api/v1/runs/{run}"))["steps"]
     assert [(step["command"], step["exit_code"]) for step in steps] == [
-        ("step 0", 0),
-        ("step 1", 77),
+        ("step 1", 0),
+        ("step 2", 77),
     ]
 
 

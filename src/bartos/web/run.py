@@ -129,7 +129,7 @@ def moments(run: models.Run, steps: Sequence[models.Step], *, last: bool) -> lis
             found.append(Moment("started", run.started, _after(run.claimed, run.started)))
     for step in steps:
         state = "ok" if step.success else "failed"
-        word = f"step {step.step + 1}"
+        word = f"step {step.step}"
         found.append(Moment(word, step.started, _took(step.seconds), state, step.command))
     if last and run.ended is not None:
         found.append(Moment("ended", run.ended, _took(run.seconds), run.verdict or ""))
