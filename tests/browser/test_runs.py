@@ -154,6 +154,27 @@ def test_no_page_is_wider_than_a_telephone(fleet: Fleet, page: Page) -> None:
         assert wide <= 375, f"{place} is {wide} pixels wide"
 
 
+def test_what_runs_on_a_worker_is_counted_as_it_begins_and_ends(fleet: Fleet, page: Page) -> None:
+    page.goto(f"{fleet.url}/workers")
+    heard = (
+        "live.on('run', (run) => { if (run.complete) document.body.dataset.ended = run.schedule; })"
+    )
+    page.evaluate(heard)
+    running = page.locator('tr[data-worker="beta"] [data-f="running"]')
+    expect(running).to_have_text("")
+    fleet.cli("run", "long", "--yes")
+    expect(running).to_have_text("1")
+    page.reload()
+    page.evaluate(heard)
+    expect(running).to_have_text("1")
+    # Of another one several events tell that it has ended.
+    fleet.cli("run", "backup", "--on", "beta", "--yes")
+    expect(page.locator('body[data-ended="backup"]')).to_have_count(1)
+    expect(running).to_have_text("1")
+    fleet.cli("cancel", "long", "--yes")
+    expect(running).to_have_text("")
+
+
 def test_a_worker_is_drained_before_ones_eyes(fleet: Fleet, page: Page) -> None:
     page.goto(f"{fleet.url}/workers")
     page.on("dialog", lambda dialog: dialog.accept())
