@@ -12,6 +12,7 @@ import contextlib
 import functools
 import http.client
 import os
+import re
 import shutil
 import signal
 import smtplib
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
@@ -35,6 +36,8 @@ PROGRAM_S: Final = 30.0
 KEPT: Final = 4096
 """So many bytes of an answer are looked at."""
 SAID_MAX: Final = 300
+SECRET_LEAST: Final = 12
+"""A part of an address that has so many characters is shown to nobody."""
 THREADS: Final = 8
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SENDMAIL: Final = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
@@ -154,7 +157,7 @@ class _Exchange:
             self._socket = self._connection.sock
             self._connection.request(method, self._target, body, headers)
             answer = self._connection.getresponse()
-            said = _text(answer.read(KEPT))
+            said = self._without_secrets(_text(answer.read(KEPT)))
             leads = answer.getheader("Location", "")
         finally:
             self._connection.close()
@@ -166,6 +169,15 @@ class _Exchange:
             where = f" to {clean(host)}" if host else ""
             raise Undelivered(f"it answers {status}: a redirect{where}, which is not followed")
         raise Undelivered(_short(f"it answers {status}{f': {said}' if said.strip() else ''}"))
+
+    def _without_secrets(self, said: str) -> str:
+        """An answer without the address: "Cannot POST /hooks/SECRET" is what some say."""
+        path, _, query = self._target.partition("?")
+        parts = re.split(r"[/&=?]", self._target)
+        secrets = {self._target, path, query, *(one for one in parts if len(one) >= SECRET_LEAST)}
+        for secret in sorted(secrets - {"", "/"}, key=len, reverse=True):
+            said = said.replace(secret, "…").replace(unquote(secret), "…")
+        return said
 
     def abort(self) -> None:
         _shut(self._socket or self._connection.sock)

@@ -63,6 +63,8 @@ class Web:
             def answer(self) -> None:
                 code = int(self.path.rpartition("/")[2]) if self.path[-3:].isdigit() else 200
                 body = b"what it is about\x1b[31m" if code >= 400 else b"ok"
+                if "echo" in self.path:
+                    body = f"Cannot POST {self.path}, nor T0K3N-0123456789".encode()
                 self.send_response(code)
                 if 300 <= code < 400:
                     self.send_header("Location", "http://192.0.2.1/secret")
@@ -221,6 +223,12 @@ async def test_other_answers_are_told(web: Web, path: str, said: str) -> None:
     with pytest.raises(Undelivered) as caught:
         await fetch(f"{web.url}{path}")
     assert str(caught.value) == said
+
+
+async def test_an_answer_that_says_the_address_again_tells_no_secret(web: Web) -> None:
+    with pytest.raises(Undelivered) as caught:
+        await fetch(f"{web.url}/echo?key=T0K3N-0123456789&x=/404")
+    assert str(caught.value) == "it answers 404 Not Found: Cannot POST …, nor …"
 
 
 async def test_an_answer_that_never_ends_holds_no_thread() -> None:
