@@ -18,12 +18,11 @@ from bartos.api import calendar as explained
 from bartos.api import planned
 from bartos.api.problems import Problem
 from bartos.explaining import Kind
-from bartos.web.failing import PageRoute
 from bartos.web.pages import Visit, Visiting
 from libbarto.errors import CalendarError
 from libbarto.realtime import zones
 
-router = APIRouter(include_in_schema=False, route_class=PageRoute)
+router = APIRouter(include_in_schema=False)
 
 DAYS: Final = 7
 STARTS: Final = 5

@@ -19,11 +19,10 @@ from starlette.responses import Response
 from bartos.api import ledger, search
 from bartos.api import timeline as days
 from bartos.api.problems import Problem
-from bartos.web.failing import PageRoute
 from bartos.web.pages import Visit, Visiting
 from libbarto.message.v2.record import Verdict
 
-router = APIRouter(include_in_schema=False, route_class=PageRoute)
+router = APIRouter(include_in_schema=False)
 
 SHOWN: Final = 100
 LANES_MAX: Final = 4

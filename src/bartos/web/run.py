@@ -26,11 +26,10 @@ from bartos.services import Services
 from bartos.store.port import ChunkRow, RunRow, Store
 from bartos.tail import last_chunks
 from bartos.transcript import pieces
-from bartos.web.failing import PageRoute
 from bartos.web.pages import Visit, Visiting
 from libbarto.message.v2.record import Stream
 
-router = APIRouter(include_in_schema=False, route_class=PageRoute)
+router = APIRouter(include_in_schema=False)
 
 CHUNKS: Final = 16
 """Chunks of which the page as it comes shows lines; the script reads all."""

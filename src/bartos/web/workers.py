@@ -9,10 +9,9 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from bartos.api import workers as fleet
-from bartos.web.failing import PageRoute
 from bartos.web.pages import Visiting
 
-router = APIRouter(include_in_schema=False, route_class=PageRoute)
+router = APIRouter(include_in_schema=False)
 
 SHOWN: Final = 100
 OFFSET_SECONDS: Final = 1.0
