@@ -51,6 +51,8 @@ def test_commands_run_where_the_server_allows_it(fleet: Fleet) -> None:
 def test_a_drained_worker_ends_what_runs_and_starts_nothing(fleet: Fleet) -> None:
     fleet.schedules("tick.toml", MINUTELY)
     fleet.cli("exec", "--on", "web2", "sleep 1; echo over")
+    plan = fleet.cli("drain", "web2", "--dry-run")
+    assert plan.stderr.splitlines()[-1] == "this would drain web2"
     told = answer(fleet, "drain", "web2", "--wait", "--reason", "a new disk")
     assert (told["confirmed"], told["meant"]) == (1, 1)
     assert fleet.runs("exec", worker="web2", limit=1)[0]["verdict"] == "ok"

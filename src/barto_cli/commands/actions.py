@@ -203,7 +203,7 @@ def drain(given: Given, worker: str, length: str | None, until: str | None, how:
     `wait`, until nothing runs there any more."""
     said = _how_long(given, length, until)
     path = f"/api/v1/workers/{quote(worker, safe='')}"
-    if not _agreed(given, f"{path}/drain", said, f"drain {worker}", how):
+    if not _agreed(given, f"{path}/drain", said, f"drain {worker}", how, counted=False):
         return 0
     answer = given.client.post(f"{path}/drain", how.said(**said))
     if how.wait:
@@ -229,7 +229,7 @@ def _until_idle(given: Given, path: str, worker: str) -> None:
 def undrain(given: Given, worker: str, how: How) -> int:
     """Let a worker start again."""
     path = f"/api/v1/workers/{quote(worker, safe='')}/undrain"
-    if not _agreed(given, path, {}, f"undrain {worker}", how):
+    if not _agreed(given, path, {}, f"undrain {worker}", how, counted=False):
         return 0
     _show(given, given.client.post(path, how.said()))
     return 0
@@ -245,8 +245,11 @@ def _agreed(
     words: str,
     how: How,
     plan: Json | None = None,
+    *,
+    counted: bool = True,
 ) -> bool:
     """Show whom it means, and ask where that is more than one; False where nothing is to be done.
+    `counted`: on how many workers is said, as `words` do not name the one.
 
     Raises `Failure` where nobody is there to be asked.
     """
@@ -255,7 +258,8 @@ def _agreed(
     if plan is None:
         plan = given.client.post(path, how.said(**said, dry_run=True))
     if how.dry_run:
-        _show(given, plan, f"this would {words} on {many(plan['meant'], 'worker')}")
+        where = f" on {many(plan['meant'], 'worker')}" if counted else ""
+        _show(given, plan, f"this would {words}{where}")
         return False
     if plan["meant"] <= 1:
         return True
