@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from bartos.plan import WorkerFacts, may_run, spec_of
 from bartos.planning import facts_of
@@ -94,6 +94,11 @@ class _Place:
     one_of: int | None = None
 
 
+_Answers: TypeAlias = dict[tuple[bytes, bytes], tuple[int, int | None]]
+"""Of a schedule, and a worker where each has times of its own: after what was asked, and the
+answer."""
+
+
 class Outlook:
     """Knows which schedule is due where, and when next."""
 
@@ -103,7 +108,9 @@ class Outlook:
         self._workers: Sequence[WorkerRow] = ()
         self._who: Mapping[bytes, tuple[object, ...]] = {}
         self._places: list[_Place] = []
-        self._next: dict[tuple[bytes, bytes], tuple[int, int | None]] = {}
+        self._next: _Answers = {}
+        self._resumed: _Answers = {}
+        """What comes after a pause: asked in turn with what is next, each would undo the other."""
         self._timetables: dict[tuple[bytes, bytes], Timetable | None] = {}
         self._drawn: dict[bytes, bool] = {}
 
@@ -117,6 +124,7 @@ class Outlook:
             return False
         if definitions is not self._definitions:
             self._next.clear()
+            self._resumed.clear()
             self._timetables.clear()
             self._drawn = {one.uid: is_drawn(one) for one in definitions}
         self._definitions, self._who = definitions, who
@@ -189,10 +197,10 @@ class Outlook:
             state, reason = NEVER, f'no worker is meant by "{one.workers}"'
         elif pause is not None:
             state, by, reason, until = PAUSED, pause.who, pause.reason, pause.until
-            following = None if until is None else self.next_after(one, worker_uid, until - 1)
+            following = self._after_end(one, worker_uid, until)
         elif drain is not None:
             state, by, reason, until = DRAINED, drain.who, drain.reason, drain.until
-            following = None
+            following = self._after_end(one, worker_uid, until)
         elif planned is None:
             state, reason = NEVER, _why_never(one)
         elif row is None:
@@ -219,10 +227,21 @@ class Outlook:
             reason,
         )
 
+    def _after_end(self, one: Definition, worker_uid: bytes, until: int | None) -> int | None:
+        """The first start when a pause or a drain has ended; None where it has no end."""
+        if until is None:
+            return None
+        return self._known_after(self._resumed, one, worker_uid, until - 1)
+
     def next_after(self, one: Definition, worker_uid: bytes, instant: int) -> int | None:
         """The first slot of a schedule on a worker strictly after `instant`, paused or not."""
+        return self._known_after(self._next, one, worker_uid, instant)
+
+    def _known_after(
+        self, answers: _Answers, one: Definition, worker_uid: bytes, instant: int
+    ) -> int | None:
         key = (one.uid, worker_uid if self._drawn.get(one.uid, is_drawn(one)) else b"")
-        known = self._next.get(key)
+        known = answers.get(key)
         if known is not None:
             asked, answer = known
             if asked <= instant and (answer is None or instant < answer):
@@ -230,7 +249,7 @@ class Outlook:
         timetable = self._timetable(one, key)
         answer = None if timetable is None else timetable.next_after(instant)
         if known is None or known[0] <= instant:
-            self._next[key] = instant, answer
+            answers[key] = instant, answer
         return answer
 
     def _timetable(self, one: Definition, key: tuple[bytes, bytes]) -> Timetable | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from bartos.outlook import Circumstances, Drain, Here, Outlook, Soon, Timer, soon
 from bartos.plan import schedule_rows
@@ -170,6 +171,30 @@ def test_a_drained_worker_starts_nothing() -> None:
     row = found["tick", "a"]
     assert (row.state, row.by, row.reason, row.next) == ("drained", "ann", "disk", None)
     assert found["tick", "b"].state == "planned"
+    holds = replace(BOTH, drains={A.uid: Drain("ann", "disk", NOON + 20 * MINUTE)})
+    assert rows(outlook(), holds)["tick", "a"].next == NOON + 30 * MINUTE
+
+
+class Counting(Outlook):
+    """Counts how often a timetable has to be asked."""
+
+    asked = 0
+
+    def _timetable(self, *args: Any) -> Any:
+        self.asked += 1
+        return super()._timetable(*args)
+
+
+def test_a_pause_with_an_end_asks_no_timetable_for_each_worker() -> None:
+    made = Counting()
+    (tick,) = [one for one in definitions() if one.name == "tick"]
+    workers = [WorkerRow(bytes([n]) * 16, f"w{n}") for n in range(50)]
+    made.take_on((tick,), workers)
+    pause = PauseRow(tick.uid, "tick", "ann", NOON, "move", NOON + 20 * MINUTE)
+    here = {row.uid: Here() for row in workers}
+    found = rows(made, Circumstances(here, {tick.uid: pause}, {}))
+    assert {row.next for row in found.values()} == {NOON + 30 * MINUTE}
+    assert made.asked == 2
 
 
 def test_asking_again_gives_the_same_and_goes_on_with_time() -> None:
