@@ -122,6 +122,9 @@ async def test_the_history_has_filters_pages_and_files(shown: Barto) -> None:
     assert (
         "/api/v1/runs/download?verdict=failed&amp;since=2026-11-23T00%3A00%3A00%2B01%3A00" in page
     )
+    one_day = await read(shown, "/history?schedule=backup&since=2026-11-24&until=2026-11-24")
+    assert "02:17:41" in one_day
+    assert "barto runs --schedule backup --since 2026-11-24 --until 2026-11-25" in one_day
     first = (await asked(shown, "/history")).body.decode()
     older = re.search(r'href="([^"]*cursor=[^"]*)"', first)
     assert older is not None

@@ -79,7 +79,7 @@ async def history(
         worker=wanted.worker or None,
         verdict=list(wanted.verdict) or None,
         since=moment_of(visit, since),
-        until=moment_of(visit, until),
+        until=moment_of(visit, behind(until)),
         limit=SHOWN,
         cursor=cursor,
     )
@@ -110,11 +110,23 @@ def moment_of(visit: Visit, text: str) -> datetime | None:
     return found if found.tzinfo is not None else found.replace(tzinfo=visit.zone)
 
 
+def behind(text: str) -> str:
+    """The end of what the form calls the last day, as a day: the next one. A time stays.
+
+    >>> behind("2026-11-24"), behind("2026-11-24T02:00:00Z"), behind("")
+    ('2026-11-25', '2026-11-24T02:00:00Z', '')
+    """
+    try:
+        return str(date.fromisoformat(text) + timedelta(days=1))
+    except (ValueError, OverflowError):
+        return text
+
+
 def _download(visit: Visit, wanted: Wanted) -> str:
     """The query of a file of what is asked for: runs alone, which have all times in UTC."""
     fields: dict[str, Any] = {}
-    for name in ("since", "until"):
-        at = moment_of(visit, getattr(wanted, name))
+    for name, text in (("since", wanted.since), ("until", behind(wanted.until))):
+        at = moment_of(visit, text)
         fields[name] = "" if at is None else at.isoformat()
     ended = [word for word in wanted.verdict if word in {verdict.word for verdict in Verdict}]
     return wanted.query(**fields, verdict=ended)
@@ -126,7 +138,7 @@ def _command(wanted: Wanted) -> list[str]:
         command += [option, value] if value else []
     for word in wanted.verdict:
         command += ["--verdict", word]
-    for option, value in (("--since", wanted.since), ("--until", wanted.until)):
+    for option, value in (("--since", wanted.since), ("--until", behind(wanted.until))):
         command += [option, value] if value else []
     return command
 
@@ -143,7 +155,7 @@ async def _output(visit: Visit, wanted: Wanted, text: str, cursor: str | None) -
             schedule=wanted.schedule or None,
             worker=wanted.worker or None,
             since=moment_of(visit, wanted.since),
-            until=moment_of(visit, wanted.until),
+            until=moment_of(visit, behind(wanted.until)),
             limit=SHOWN,
             cursor=cursor,
         )
