@@ -37,8 +37,10 @@ router = APIRouter(prefix="/api/v1", tags=["actions"])
 
 
 class Asked(BaseModel):
-    """What every action may be asked with."""
+    """What every action may be asked with, and nothing else: whoever writes `worker` for `on` must
+    not start it everywhere, nor whoever writes `dryrun` start it at all."""
 
+    model_config = ConfigDict(extra="forbid")
     reason: str = Field(default="", max_length=1000, description="why; the history says so")
     wait: Number = Field(
         default=1.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bartos.alerting import Alerting
 from bartos.api.actions import User
@@ -21,6 +21,7 @@ class TestAsked(BaseModel):
 
     __test__ = False
 
+    model_config = ConfigDict(extra="forbid")
     channel: str | None = Field(
         default=None,
         max_length=20,

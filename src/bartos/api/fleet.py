@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from bartos.api.actions import User
 from bartos.api.asked import Flag
@@ -16,6 +16,7 @@ router = APIRouter(prefix="/api/v1", tags=["fleet"])
 class ResetAsked(BaseModel):
     """Reset a worker."""
 
+    model_config = ConfigDict(extra="forbid")
     reason: str = Field(default="", max_length=1000, description="why; the history says so")
     dry_run: Flag = Field(default=False, description="only say what is known of it")
 

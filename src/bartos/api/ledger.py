@@ -144,13 +144,14 @@ class GiveUpAsked(BaseModel):
     schedule: str | None = Field(default=None, min_length=1, max_length=255)
     worker: str | None = Field(default=None, min_length=1, max_length=255)
     model_config = ConfigDict(
+        extra="forbid",
         json_schema_extra={
             "examples": [{"schedule": "backup", "dry_run": True}],
             "anyOf": [
                 {"required": ["schedule"], "properties": {"schedule": {"type": "string"}}},
                 {"required": ["worker"], "properties": {"worker": {"type": "string"}}},
             ],
-        }
+        },
     )
     since: Time | None = None
     until: Time | None = None

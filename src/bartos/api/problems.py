@@ -107,9 +107,15 @@ def allowed(document: Mapping[str, Any], path: str) -> list[str]:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = [{"where": _where(one["loc"]), "message": str(one["msg"])} for one in error.errors()]
+    faults = [{"where": _where(one["loc"]), "message": _fault(one)} for one in error.errors()]
     said = "; ".join(f"{one['where']}: {one['message']}" for one in faults)
     return response(HTTPStatus.UNPROCESSABLE_ENTITY, said, errors=faults)
+
+
+def _fault(one: Mapping[str, object]) -> str:
+    if one["type"] == "extra_forbidden":
+        return "there is no such field"
+    return str(one["msg"]).removeprefix("Value error, ")
 
 
 def _where(location: Iterable[object]) -> str:
