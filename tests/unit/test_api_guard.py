@@ -142,6 +142,7 @@ async def test_over_the_unix_socket_no_key_is_asked_for() -> None:
 async def test_no_header_makes_a_peer_local() -> None:
     answer = await request(guarded(), "/api/v1/runs", headers={LOCAL: "true"})
     assert answer.status == 401
+    assert "Authorization: Bearer KEY" in answer.json()["detail"]
 
 
 async def test_the_lifespan_needs_no_key() -> None:

@@ -75,7 +75,9 @@ class Entry:
 
 
 ADMITTED: Final = Entry(True)
-UNKNOWN: Final = Entry(False)
+UNKNOWN: Final = Entry(
+    False, detail="show the server's key: Authorization: Bearer KEY, which is api.key on its host"
+)
 
 
 def over_unix_socket(app: ASGIApp) -> ASGIApp:
