@@ -146,6 +146,19 @@ async def test_a_day_is_drawn(shown: Barto) -> None:
     assert "An idle day" in empty
 
 
+@pytest.mark.parametrize(
+    "at", ["9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"]
+)
+async def test_the_ends_of_the_calendar_are_times_as_others(shown: Barto, at: str) -> None:
+    when = quote(at)
+    assert "Nothing ran then" in await read(shown, f"/runs?schedule=backup&slot={when}")
+    assert "Nothing ran then" in await read(
+        shown, f"/runs?schedule=backup&slot={when}&until={when}"
+    )
+    assert "backup" in await read(shown, f"/schedules/backup?why={when}&worker=db2")
+    assert "History" in await read(shown, f"/history?since={when}&until={when}")
+
+
 async def test_output_is_searched(shown: Barto) -> None:
     said = await read(shown, "/history?text=Timed+OUT")
     assert "curl: (28) Connection timed out after 10001 ms" in said

@@ -171,8 +171,12 @@ async def many(
     if schedule is None or slot is None:
         return RedirectResponse(visit.url("/history"), HTTPStatus.SEE_OTHER)
     given = visit.services
+    instant = models.instant_of(slot)
+    # In UTC, and within the years that a calendar has.
+    slot, behind = models.moment(instant), models.moment(instant + 1)
+    until = None if until is None else models.moment(models.instant_of(until))
     found = await folded.groups(given, schedule=schedule, slot=slot, until=until)
-    end = until or slot + timedelta(microseconds=1)
+    end = until or behind
     page = await history.runs(
         given, schedule=schedule, since=slot, until=end, limit=SHOWN, cursor=cursor
     )

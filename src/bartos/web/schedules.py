@@ -109,6 +109,7 @@ async def _why(visit: Visit, name: str, at: str | None, worker: str) -> dict[str
         slot = datetime.fromisoformat(at) if at else None
         if slot is not None and slot.tzinfo is None:
             raise ValueError
+        slot = None if slot is None else models.moment(models.instant_of(slot))
     except ValueError:
         return {"why": None, "why_not": f'"{at}" is no time; write it as 2026-11-24T02:00:00Z'}
     try:
