@@ -14,7 +14,9 @@ from starlette.types import ASGIApp
 from bartos.api.app import create_app
 from bartos.api.groups import READ
 from bartos.api.guard import over_unix_socket
+from bartos.api.schedules import STRIPS_MAX
 from bartos.schedules import definition_json, load_schedules
+from bartos.store.orders import DrainRow
 from bartos.store.port import ScheduleRow
 from libbarto.message.v2.record import Verdict
 from libbarto.toml_text import toml_text
@@ -206,6 +208,28 @@ async def test_planned_starts_are_counted_by_the_hour() -> None:
         barto, "/api/v1/planned?from=2026-11-24T00:00:00Z&until=2027-11-24T00:00:00Z", 409
     )
     assert said["detail"] == "until is after from, and at most 31 days later"
+
+
+async def test_nothing_is_planned_on_a_worker_that_is_drained_for_longer() -> None:
+    barto = Barto()
+    uid = await barto.worker("web1")
+    await barto.worker("web2")
+    await planned(barto, {"name": "tick", "on_calendar": "hourly", "workers": "*"})
+    span = "from=2026-11-24T00:00:00Z&until=2026-11-25T00:00:00Z"
+    for until, total in ((None, 24), (NOON, 48), (NOON + 24 * HOUR, 24)):
+        barto.planner.drains = {uid: DrainRow(uid, "web1", "ann", NOON, "disk", until)}
+        assert (await got(barto, f"/api/v1/planned?{span}"))["total"] == total
+
+
+async def test_a_page_with_strips_is_no_longer_than_it_can_be_read() -> None:
+    barto = Barto()
+    names = [f"s{number:03}" for number in range(STRIPS_MAX + 1)]
+    await planned(barto, *({"name": it, "on_calendar": "daily", "workers": "*"} for it in names))
+    assert len((await got(barto, "/api/v1/schedules"))["schedules"]) == STRIPS_MAX + 1
+    page = await got(barto, "/api/v1/schedules?strip=1")
+    assert len(page["schedules"]) == STRIPS_MAX
+    rest = await got(barto, f"/api/v1/schedules?strip=1&cursor={page['next']}")
+    assert [it["name"] for it in rest["schedules"]] == names[-1:]
 
 
 async def test_the_drawn_times_of_many_workers_are_an_estimate() -> None:

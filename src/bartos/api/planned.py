@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, ParamSpec, TypeVar
@@ -16,7 +16,10 @@ from bartos.api.given import Given
 from bartos.api.models import instant_of, moment
 from bartos.api.problems import Problem
 from bartos.hourly import Window, planned
+from bartos.plan import WorkerFacts
 from bartos.planning import facts_of
+from bartos.services import Services
+from bartos.store.port import WorkerRow
 from libbarto.realtime.units import SECOND_US
 
 HOUR_US = 3600 * SECOND_US
@@ -67,6 +70,13 @@ async def aside(
     return await asyncio.to_thread(count, *args, **more)
 
 
+def starting(given: Services, rows: Iterable[WorkerRow], end: int) -> list[WorkerFacts]:
+    """The workers that start anything before `end`: all but those that are drained for longer."""
+    drains = given.planner.drains
+    held = {uid for uid, one in drains.items() if one.until is None or one.until >= end}
+    return [facts_of(row) for row in rows if row.uid not in held]
+
+
 @router.get("/planned", responses={409: {}})
 async def planned_hours(
     given: Given,
@@ -76,7 +86,7 @@ async def planned_hours(
     worker: Annotated[str | None, Query(description="on this worker alone")] = None,
 ) -> PlannedHours:
     """Planned starts by hour, of all that is in force now: counted, so that it makes no difference
-    how many there are. What is paused is not planned."""
+    how many there are. What is paused is not planned, nor is anything on a drained worker."""
     first, end = instant_of(begin), instant_of(until)
     hours = -(-(end - first) // HOUR_US)
     if not 0 < hours <= HOURS_MAX:
@@ -85,7 +95,7 @@ async def planned_hours(
         it for it in given.planner.definitions if schedule is None or it.name == schedule
     ]
     rows = [row for row in await given.overview.workers() if worker is None or row.name == worker]
-    facts = [facts_of(row) for row in rows]
+    facts = starting(given, rows, end)
     window = Window(first, end, HOUR_US)
     counted = await aside(
         len(definitions) * len(facts), planned, definitions, facts, window, given.planner.pauses

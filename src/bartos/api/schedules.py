@@ -32,6 +32,8 @@ from libbarto.message.v2.record import Verdict
 STRIP_MAX = 60
 STRIP_ROWS = 200
 """Runs that are looked at for a strip: of a schedule on many workers, bars stand for many."""
+STRIPS_MAX = 200
+"""Schedules of a page with strips, each of which is a read of its own."""
 ALL = 10_000
 NEXT = 10
 WORKERS_SHOWN = 1000
@@ -123,7 +125,13 @@ async def schedules(
         list[str] | None, Query(max_length=20, description="one or more; all of them")
     ] = None,
     strip: Annotated[
-        int, Query(ge=0, le=STRIP_MAX, description="so many last planned starts of each")
+        int,
+        Query(
+            ge=0,
+            le=STRIP_MAX,
+            description="so many last planned starts of each; then a page has at most "
+            f"{STRIPS_MAX} rows",
+        ),
     ] = 0,
     limit: Annotated[int, Query(ge=1, le=ALL, description="rows of a page, at most")] = ALL,
     cursor: paging.Cursor = None,
@@ -132,6 +140,7 @@ async def schedules(
     how its last planned starts went."""
     rows = await given.store.schedules()
     known = {one.uid: one for one in given.planner.definitions}
+    limit = min(limit, STRIPS_MAX) if strip else limit
     wanted = [row for row in rows if row.uid not in known or _fits(known[row.uid], text, tag)]
     taken, following = paging.page(wanted, lambda row: (row.name,), (str,), limit, cursor)
     summaries = await given.overview.by_schedule()

@@ -16,12 +16,12 @@ from pydantic import BaseModel, Field
 from bartos.api.asked import Date
 from bartos.api.given import Given
 from bartos.api.models import instant_of, moment
-from bartos.api.planned import aside
+from bartos.api.planned import aside, starting
 from bartos.api.problems import Problem
 from bartos.dayline import ROWS_MAX, Day, Row, Tick, rows
 from bartos.hourly import Window, planned
 from bartos.plan import WorkerFacts
-from bartos.planning import Planner, facts_of
+from bartos.planning import Planner
 from bartos.services import Services
 from bartos.store.port import RunFilter, RunRow, SlotRange
 from libbarto.identity import uuid_text
@@ -151,7 +151,7 @@ async def timeline(
     ranges = await given.store.ranges(
         RunFilter(schedule=schedule, worker=worker, since=begin, until=end, limit=RANGES_MAX + 1)
     )
-    workers = [facts_of(row) for row in await given.overview.workers()]
+    workers = starting(given, await given.overview.workers(), end)
     asked = [it for it in workers if worker is None or it.name == worker]
     ticks = await aside(
         len(given.planner.definitions) * len(asked),
