@@ -23,6 +23,7 @@ from bartos.store.orders import ALL_SCHEDULES, NOBODY, DrainRow, OrderRow, Pause
 from bartos.store.port import FAILURES, RunFilter, RunRow, Store, WorkerRow
 from libbarto.clock import Clock
 from libbarto.errors import UserError
+from libbarto.harmless import as_command
 from libbarto.identity import Kind
 from libbarto.message.v2.record import Verdict
 from libbarto.message.v2.schedule import SCHEDULE, Schedule
@@ -156,7 +157,7 @@ class Actions:
             return None
         return (
             f"{row.worker} is drained ({pause_words(row)}) and starts nothing; "
-            f"barto undrain {row.worker} lets it start again"
+            f"{as_command('barto', 'undrain', row.worker)} lets it start again"
         )
 
     async def _wanted(self, definition: Definition, on: str | None) -> list[Wanted]:

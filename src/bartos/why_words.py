@@ -6,13 +6,12 @@ Instants are microseconds since 1970, UTC.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from libbarto.harmless import safe
+from libbarto.harmless import as_command
 from libbarto.realtime.zones import shown
 
 DAY_US: Final = 86_400_000_000
@@ -115,7 +114,7 @@ def command(*words: str) -> str:
     >>> command("run", "web1/my backup", "--on", "web1")
     "barto run 'web1/my backup' --on web1"
     """
-    return " ".join([PROGRAM, *(shlex.quote(safe(word)) for word in words)])
+    return as_command(PROGRAM, *words)
 
 
 def listed(words: Sequence[str], most: int = 4) -> str:

@@ -5,6 +5,7 @@ sequence, turns the direction of writing or cannot be seen is shown as an escape
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Final
 
 UNSAFE: Final = (
@@ -42,3 +43,12 @@ def safe_lines(text: str) -> str:
     'a\\nb\\\\x07'
     """
     return _HARMFUL_IN_LINES.sub(_as_escape, text.replace("\r\n", "\n"))
+
+
+def as_command(*words: str) -> str:
+    """A command that may be copied: a shell takes each word as it stands, whoever wrote it.
+
+    >>> as_command("barto", "why", "backup", "--on", "web 1; id")
+    "barto why backup --on 'web 1; id'"
+    """
+    return shlex.join(map(safe, words))

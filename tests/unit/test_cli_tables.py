@@ -240,6 +240,14 @@ def test_an_empty_status_teaches_the_next_step(missing: str) -> None:
     assert "barto " in last
 
 
+def test_a_command_that_status_tells_can_be_typed_whatever_a_worker_is_called() -> None:
+    rows = [failing("sync", "nas 2; id", "failed"), failing("mail", "", "missed")]
+    found = {**STATUS, "running": [], "next": [], "failing": rows}
+    first, second = [*status.status_lines(found, PIPE)][-2:]
+    assert first.endswith("barto why sync --on 'nas 2; id'")
+    assert second.endswith("barto why mail")
+
+
 # -- runs -----------------------------------------------------------------------------------------
 
 

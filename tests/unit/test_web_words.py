@@ -107,8 +107,7 @@ def test_the_script_finds_the_same_characters_harmful() -> None:
     assert written == UNSAFE
 
 
-def test_paths_and_commands_are_quoted() -> None:
+def test_paths_are_quoted() -> None:
     assert words.segment("a/b c?#\udcff") == "a/b%20c%3F%23%3F"
-    assert words.command("barto", "why", "it's") == "barto why 'it'\"'\"'s'"
     assert words.body({"on": 'a"b'}) == '{"on": "a\\"b"}'
     assert words.iso(NOW.astimezone(BERLIN)) == "2026-11-24T12:00:00Z"

@@ -22,6 +22,7 @@ from barto_cli.render import (
     table,
     width_of,
 )
+from libbarto.harmless import as_command
 from libbarto.states import state_of
 
 PAGE: Final = 1000
@@ -284,7 +285,7 @@ def _hints(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "follow", f"barto logs {short} -f"
         yield "end it", f"barto cancel {short}"
     elif state_of(run["verdict"]).act != "no":
-        yield "more", f"barto why {plain(run['schedule'])} --on {plain(run['worker'])}"
+        yield "more", as_command("barto", "why", run["schedule"], "--on", run["worker"])
         yield "again", f"barto rerun {short}"
 
 

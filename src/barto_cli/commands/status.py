@@ -23,6 +23,7 @@ from barto_cli.render import (
     table,
     width_of,
 )
+from libbarto.harmless import as_command
 from libbarto.states import state_of
 
 Json = Mapping[str, Any]
@@ -135,14 +136,15 @@ def _failing(found: Json, screen: Screen, rows: int) -> Iterator[Row]:
     for one in found["failing"][:rows]:
         schedule, worker = plain(one["schedule"]), plain(one["worker"])
         stuck = one["state"] == "stuck"
-        hint = f"barto cancel {schedule}" if stuck else f"barto why {schedule} --on {worker}"
+        on = ["--on", one["worker"]] if one["worker"] else []
+        why = as_command("barto", "why", one["schedule"], *on)
         yield _row(
             WORD.get(one["state"], state_of(one["state"]).word).upper(),
             one["state"],
             schedule,
             worker or "(any)",
             _how_bad(one, screen),
-            hint if one["state"] != "late" else f"barto why {schedule} --on {worker}",
+            as_command("barto", "cancel", one["schedule"]) if stuck else why,
         )
     yield from _more(found["failing"], rows, "barto timers")
 
@@ -176,7 +178,7 @@ def _running(found: Json, screen: Screen, rows: int) -> Iterator[Row]:
             plain(run["schedule"]),
             plain(run["worker"]),
             f"{elapsed(screen.now, began)}, since {short_time(screen, began)}",
-            f"barto logs -f {plain(run['schedule'])}",
+            as_command("barto", "logs", "-f", run["schedule"]),
         )
     yield from _more(runs, rows, "barto runs --running")
 

@@ -26,6 +26,7 @@ from bartos.sessions import Session
 from bartos.web import words
 from bartos.web.assets import ASSETS
 from libbarto.build_info import build_info
+from libbarto.harmless import as_command
 from libbarto.states import state_of
 
 TEMPLATES: Final = jinja2.Environment(
@@ -46,7 +47,7 @@ TEMPLATES.globals |= {
     "lines": words.lines,
     "count": words.count,
     "iso": words.iso,
-    "command_line": words.command,
+    "command_line": as_command,
     "segment": words.segment,
     "body": words.body,
 }

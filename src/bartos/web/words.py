@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Final
@@ -174,15 +173,6 @@ def segment(text: str) -> str:
     'main/backup%20%26%20co'
     """
     return quote(text, safe="/", errors="replace")
-
-
-def command(*words: str) -> str:
-    """A command line to copy: its words quoted for a shell, as far as they have to be.
-
-    >>> command("barto", "run", "two words")
-    "barto run 'two words'"
-    """
-    return shlex.join(words)
 
 
 def body(values: Mapping[str, object]) -> str:
