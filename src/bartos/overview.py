@@ -368,7 +368,7 @@ class Overview:
         try:
             for start in range(0, len(touched), AT_ONCE):
                 for row in await self._store.runs_by_id(touched[start : start + AT_ONCE]):
-                    self._take(_in_short(row))
+                    self._take(row.in_short)
         except BaseException:
             # Nobody tells of these again: the next look reads them.
             self._touched.update(touched)
@@ -412,26 +412,11 @@ class Overview:
         rows = await self._store.runs(RunFilter(schedule=definition.name, limit=20))
         for row in reversed(rows):
             if row.schedule_uid == definition.uid:
-                last = last.with_run(_in_short(row))
+                last = last.with_run(row.in_short)
         # What the server has not started is nobody's.
         for missed in await self._store.newest_missed([(NOBODY, definition.uid)]):
             last = last.with_missed(missed)
         return last
-
-
-def _in_short(row: RunRow) -> LastRun:
-    return LastRun(
-        row.worker_uid,
-        row.schedule_uid,
-        row.run_id,
-        row.slot,
-        row.verdict,
-        row.started_at,
-        row.ended_at,
-        row.exit_code,
-        row.signal,
-        row.reason,
-    )
 
 
 def _slot(last: Last) -> Instant:

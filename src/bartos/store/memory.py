@@ -817,13 +817,13 @@ class MemoryStore:
                 key = row.worker_uid, row.schedule_uid, row.verdict
                 if key not in newest or newest[key].slot < row.slot:
                     newest[key] = row
-        return [_in_short(row) for row in newest.values()]
+        return [row.in_short for row in newest.values()]
 
     async def strip(self, schedule: str, limit: int) -> list[LastRun]:
         self._reach()
         rows = [run.row for run in self._runs.values() if run.row.schedule == schedule]
         rows.sort(key=lambda row: (row.slot, row.run_id), reverse=True)
-        return [_in_short(row) for row in rows[:limit]]
+        return [row.in_short for row in rows[:limit]]
 
     async def newest_missed(self, pairs: Collection[tuple[bytes, bytes]]) -> list[LastMissed]:
         self._reach()
@@ -1176,21 +1176,6 @@ class MemoryStore:
             if schedule is None or row.schedule == schedule
             for _, chunk in sorted(self._chunks.get((row.run_id, row.attempt), {}).items())
         )
-
-
-def _in_short(row: RunRow) -> LastRun:
-    return LastRun(
-        row.worker_uid,
-        row.schedule_uid,
-        row.run_id,
-        row.slot,
-        row.verdict,
-        row.started_at,
-        row.ended_at,
-        row.exit_code,
-        row.signal,
-        row.reason,
-    )
 
 
 def _timeless(row: ScheduleRow | None) -> ScheduleRow | None:

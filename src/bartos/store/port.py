@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from bartos.store.alerts import Alerts
-from bartos.store.lasts import Lasts
+from bartos.store.lasts import LastRun, Lasts
 from bartos.store.orders import Orders
 from libbarto.identity import NO_TAG
 from libbarto.message.v2.record import Lane, Record, Verdict
@@ -175,6 +175,22 @@ class RunRow:
     sha_out: bytes = b""
     sha_err: bytes = b""
     """SHA-256 of all that went to each stream, as the worker saw it; empty where not told."""
+
+    @property
+    def in_short(self) -> LastRun:
+        """What is told of it as the last run of a pair."""
+        return LastRun(
+            worker_uid=self.worker_uid,
+            schedule_uid=self.schedule_uid,
+            run_id=self.run_id,
+            slot=self.slot,
+            verdict=self.verdict,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
+            exit_code=self.exit_code,
+            signal=self.signal,
+            reason=self.reason,
+        )
 
 
 @dataclass(frozen=True, slots=True)
