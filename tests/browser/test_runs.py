@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from bartos.web.assets import ASSETS
 from tests.acceptance.fleet import Fleet, schedule
+from tests.browser.conftest import Watched
 
 CORPUS = json.loads(
     (Path(__file__).parents[1] / "vectors" / "ansi.json").read_text(encoding="utf-8")
@@ -53,6 +54,19 @@ def test_output_is_seen_while_it_is_printed_and_cancel_ends_it(fleet: Fleet, pag
     expect(page.locator("#facts .run-state")).to_contain_text("cancelled")
     expect(page.locator('[data-part="amount"]')).to_contain_text("complete")
     expect(page.get_by_role("button", name="run once more")).to_be_visible()
+
+
+def test_output_goes_on_when_the_server_is_back(fleet: Fleet, page: Page, watched: Watched) -> None:
+    # What stands between may end a stream for good.
+    page.route("**/output/events*", lambda route: route.fulfill(status=503))
+    page.goto(f"{fleet.url}/runs/{run(fleet, 'long', ended=False)}")
+    expect(page.locator('[data-part="amount"]')).to_contain_text("does not answer")
+    page.unroute("**/output/events*")
+    expect(page.locator('[data-part="amount"]')).to_contain_text("still coming")
+    expect(page.locator("#lines")).to_contain_text("begins")
+    fleet.cli("cancel", "long", "--yes")
+    expect(page.locator('[data-part="amount"]')).to_contain_text("complete")
+    watched.expected = "503"
 
 
 def test_a_line_is_found_and_its_link_leads_to_it(fleet: Fleet, page: Page) -> None:

@@ -5,8 +5,7 @@ const ansi = (() => {
   const PARAMETERS_MAX = 32;
   const PLAIN = Object.freeze({ ink: null, paper: null, flags: "" });
   const UNSEEN = Object.freeze({ ink: null, paper: null, flags: "unseen" });
-  // As in libbarto/harmless.py.
-  const unsafe = "\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\u{e0000}-\\u{e0fff}";
+  const unsafe = barto.unsafe;
   const token = new RegExp(
     "(?<csi>(?:\\x1b\\[|\\x9b)(?<parameters>[0-?]*)(?<between>[ -\\/]*)(?<final>[@-~]))" +
     "|(?<string>(?:\\x1b[\\]PX^_]|[\\x90\\x98\\x9d\\x9e\\x9f])[^\\x07\\x1b\\x90\\x98\\x9c-\\x9f]*(?:\\x07|\\x1b\\\\|\\x9c))" +
@@ -36,12 +35,6 @@ const ansi = (() => {
     if (rest) found.push(rest);
     return found.join(" ");
   }
-  function escape(character) {
-    const code = character.codePointAt(0);
-    if (code < 0x100) return `\\x${code.toString(16).padStart(2, "0")}`;
-    if (code < 0x10000) return `\\u${code.toString(16).padStart(4, "0")}`;
-    return `\\U${code.toString(16).padStart(8, "0")}`;
-  }
 
   function drawn(text, style) {
     style = style || PLAIN;
@@ -57,7 +50,7 @@ const ansi = (() => {
         if (part.final === "m") style = changed(style, part.parameters);
         else if (part.final === "K") erase(cells, at, part.parameters);
       } else if (part.move !== undefined) at = part.move === "\r" ? 0 : Math.max(0, at - 1);
-      else if (part.unseen !== undefined) put(escape(part.unseen), UNSEEN);
+      else if (part.unseen !== undefined) put(barto.escaped(part.unseen), UNSEEN);
     }
     const runs = [];
     let last = null;

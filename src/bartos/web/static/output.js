@@ -361,12 +361,20 @@
     const one = place.querySelector(".out-line");
     if (one) rowHeight = one.getBoundingClientRect().height || rowHeight;
   }
+  let began = false, rest = 1;
   function listen() {
+    // What is here already comes once more, and is known by the numbers of its chunks.
     const source = new EventSource(`${api}/output/events?from=${Math.max(0, bytes - 65536)}`);
-    let skip = 0, began = false;
-    source.onopen = () => { skip = partly; tell(); };
+    const close = () => source.close();
+    let skip = 0;
+    source.onopen = () => { skip = partly; rest = 1; tell(); };
     source.onerror = () => {
-      if (source.readyState !== EventSource.CLOSED) part("amount").textContent = "the server does not answer; this goes on by itself when it is back";
+      part("amount").textContent = "the server does not answer; this goes on by itself when it is back";
+      if (source.readyState !== EventSource.CLOSED) return;
+      // The browser has given it up.
+      removeEventListener("pagehide", close);
+      setTimeout(listen, rest * 1000);
+      rest = Math.min(30, rest * 2);
     };
     source.addEventListener("segment", (event) => {
       const piece = JSON.parse(event.data);
@@ -393,7 +401,7 @@
       refresh();
       document.dispatchEvent(new CustomEvent("output-ended"));
     });
-    addEventListener("pagehide", () => source.close());
+    addEventListener("pagehide", close);
   }
   readAll().catch((error) => { part("amount").textContent = error.message; });
 })();
