@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import re
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from bartos.web import assets
 from bartos.web.app import PAGES
 from bartos.web.headers import HEADERS
 from bartos.web.login import path_of_ours
+from libbarto.testing import settled
 from tests.asgi import Response, request, websocket
 from tests.faces import KEY, NOON, SECOND, Barto
 
@@ -255,6 +257,32 @@ async def test_a_session_ends_after_a_week_or_when_one_logs_out() -> None:
     cookie = await session(app)
     one.clock.at += SESSION_SECONDS * SECOND
     assert (await request(app, "/", headers=cookie)).status == 401
+
+
+async def test_a_stream_of_events_ends_with_the_session_that_it_is_read_in() -> None:
+    made = barto()
+    app = create_app(made.services)
+    cookie = await session(app)
+    reading = asyncio.create_task(request(app, "/api/v1/events", headers=cookie))
+    await settled()
+    made.feed.publish("pauses", {"n": 1})
+    await settled()
+    await request(app, "/logout", method="POST", headers={**cookie, **OURS})
+    made.feed.publish("pauses", {"n": 2})
+    made.feed.publish("pauses", {"n": 3})
+    answer = await reading
+    assert answer.pieces[-1] == b""
+    assert b'"n": 1' in answer.body
+    assert b'"n": 2' not in answer.body
+
+
+async def test_a_stream_of_events_ends_with_the_key_that_it_is_read_with() -> None:
+    made = barto()
+    key = {"authorization": f"Bearer {KEY}"}
+    reading = asyncio.create_task(request(create_app(made.services), "/api/v1/events", headers=key))
+    await settled()
+    made.facts = replace(made.facts, api_key="another")
+    assert b": still here" not in (await reading).body
 
 
 async def test_a_log_out_without_a_session_changes_nothing() -> None:

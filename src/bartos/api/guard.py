@@ -58,6 +58,7 @@ COOKIE: Final = "barto_session"
 SAFE: Final = frozenset({"GET", "HEAD"})
 REFUSED: Final = "unauthorized"
 BEARER: Final = b"Bearer "
+STREAM: Final = b"text/event-stream"
 FOREIGN_HOST: Final = (
     "this server is not known by that name; add it to bartos.toml as public_url, or use its address"
 )
@@ -103,15 +104,41 @@ class Guard:
             return
         facts = self._services.facts()
         scope = without_root(scope, facts.pages.root)
-        entry = admit(scope, facts, self._sessions, self._services.clock.now())
+        entry = self._admit(scope)
         if entry.admitted:
-            await self._app({**scope, SESSION: entry.session}, receive, send)
+            sending = self._as_long_as_admitted(scope, send)
+            await self._app({**scope, SESSION: entry.session}, receive, sending)
         elif scope["type"] == "websocket":
             await _refuse_websocket(scope, send)
         elif entry is UNKNOWN and _wants_a_page(scope):
             await _send_to_login(scope, facts.pages.root, send)
         else:
             await _refuse(send, "http.response", entry)
+
+    def _admit(self, scope: Scope) -> Entry:
+        now = self._services.clock.now()
+        return admit(scope, self._services.facts(), self._sessions, now)
+
+    def _as_long_as_admitted(self, scope: Scope, send: Send) -> Send:
+        """`send`, but for a stream of events: that ends when who reads it has logged out, or has a
+        key that was changed. Something comes every 15 seconds, so it is noticed by then."""
+        streams = over = False
+
+        async def sending(message: Message) -> None:
+            nonlocal streams, over
+            if message["type"] == "http.response.start":
+                streams = any(
+                    name == b"content-type" and value.startswith(STREAM)
+                    for name, value in message["headers"]
+                )
+            if over:  # what still comes is for nobody
+                return
+            if streams and message.get("more_body") and not self._admit(scope).admitted:
+                over = True
+                message = {"type": message["type"], "body": b"", "more_body": False}
+            await send(message)
+
+        return sending
 
 
 def without_root(scope: Scope, root: str) -> Scope:
