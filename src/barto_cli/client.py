@@ -518,6 +518,8 @@ def _words(error: Exception) -> str:
     match error:
         case TimeoutError():
             return "no answer in time"
+        case http.IncompleteRead():
+            return "its answer broke off"
         case http.RemoteDisconnected():
             return "it closes the connection without an answer"
         case OSError(strerror=str(words)) if words and "CERTIFICATE" not in str(error):

@@ -70,6 +70,12 @@ def rerun(
 def _last_run(given: Given, what: str) -> str:
     """A run of the schedule that `what` names, or of the run that it is."""
     found = given.client.get("/api/v1/runs", {"schedule": what, "limit": 1})["runs"]
+    if not found and not _RUN.fullmatch(what):
+        from barto_cli.commands.naming import is_schedule, unknown
+
+        if is_schedule(given, what):
+            raise Failure(NO_SUCH_THING, f"{plain(what)} has not run")
+        raise unknown(given, what, "neither a run nor a schedule is called")
     return str(found[0]["id"]) if found else what
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from barto_cli.client import NO_SUCH_THING, Failure
+from barto_cli.client import NO_SUCH_THING, UNREACHABLE, Failure
 from barto_cli.commands.history import outcome
 from barto_cli.given import Given
 from barto_cli.lines import bytes_of, colour_of
@@ -23,6 +23,8 @@ POLL_FIRST_S: Final = 0.1
 POLL_MOST_S: Final = 1.0
 OUTPUT_S: Final = 15.0
 """How long what a run printed is waited for, once it has ended."""
+AWAY_S: Final = 300.0
+"""How long a server that went away is waited for."""
 
 
 @dataclass(slots=True)
@@ -79,17 +81,33 @@ class Follower:
             self._say_end(one)
 
     def _wait(self) -> None:
-        pause = POLL_FIRST_S
+        pause, away_since = POLL_FIRST_S, None
         while not all(one.over for one in self._runs):
             over = sum(one.over for one in self._runs)
             self.given.progress.say("runs have ended", over, len(self._runs))
-            moved = self._look_at_orders()
-            for one in self._runs:
-                if not one.over:
-                    moved = self._look(one) or moved
+            try:
+                moved = self._look_at_all()
+            except Failure as error:
+                # What runs goes on without a server, which may only be started anew.
+                now = time.monotonic()
+                if error.exit_code != UNREACHABLE or now - (away_since or now) > AWAY_S:
+                    raise
+                if away_since is None:
+                    self.given.note(f"{error}; what runs goes on, trying again")
+                    away_since = now
+                moved, pause = False, POLL_MOST_S
+            else:
+                away_since = None
             pause = POLL_FIRST_S if moved else min(POLL_MOST_S, pause * 1.5)
             if not all(one.over for one in self._runs):
                 time.sleep(pause)
+
+    def _look_at_all(self) -> bool:
+        moved = self._look_at_orders()
+        for one in self._runs:
+            if not one.over:
+                moved = self._look(one) or moved
+        return moved
 
     # -- what there is to see ---------------------------------------------------------------------
 
