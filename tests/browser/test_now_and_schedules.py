@@ -153,6 +153,19 @@ def test_a_link_is_good_once(fleet: Fleet, stranger: Watched) -> None:
     stranger.expected = "403"  # the browser tells of it, as it should
 
 
+def test_who_logs_out_is_out_in_every_tab(fleet: Fleet, stranger: Watched) -> None:
+    page = stranger.page
+    page.goto(fleet.cli("web", "--print").stdout.strip())
+    expect(page).to_have_title("Now · barto")
+    other = page.context.new_page()
+    other.goto(f"{fleet.url}/schedules")
+    other.get_by_role("button", name="log out").first.click()
+    expect(other).to_have_title("Log in · barto")
+    page.evaluate("live.connect()")
+    expect(page).to_have_title("Log in · barto")
+    stranger.expected = "401"
+
+
 @pytest.mark.parametrize("path", ["/", "/schedules", "/schedules/backup", "/login"])
 def test_a_page_fits_into_375_pixels(fleet: Fleet, page: Page, path: str) -> None:
     page.set_viewport_size({"width": 375, "height": 700})

@@ -34,6 +34,8 @@ const live = (() => {
       if (!lost) lost = Date.now();
       if (source.readyState === EventSource.CLOSED) {
         missed = true;
+        // Who has logged out elsewhere is told so by this page, too.
+        fetch(source.url, { method: "HEAD" }).then((answer) => { if (answer.status === 401) location.reload(); }, () => {});
         timer = setTimeout(connect, waited * 1000);
         waited = Math.min(30, waited * 2);
       }
