@@ -165,6 +165,17 @@ def test_a_pause_says_by_whom_and_until_when() -> None:
     assert rows(made, replace(BOTH, pauses={tick.uid: over}))["tick", "a"].state == "planned"
 
 
+def test_the_soonest_start_is_first_and_what_has_none_is_last() -> None:
+    found = sorted(outlook().timers(NOON, BOTH), key=lambda timer: timer.key)
+    starts = [timer.next for timer in found if timer.next is not None]
+    assert starts == sorted(starts)
+    assert [timer.next for timer in found[len(starts) :]] == [None] * (len(found) - len(starts))
+    # What is due at once, or never, is by name.
+    assert [(timer.schedule, timer.worker) for timer in found[:2]] == [("tick", "a"), ("tick", "b")]
+    names = [timer.schedule for timer in found[len(starts) :]]
+    assert names == ["boot", "nowhere", "off", "over", "then"]
+
+
 def test_a_drained_worker_starts_nothing() -> None:
     holds = replace(BOTH, drains={A.uid: Drain("ann", "disk", None)})
     found = rows(outlook(), holds)
