@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from bartos.exits import signal_name
 from bartos.store.alerts import (
     ANY_WORKER,
     FAILED,
@@ -209,11 +210,14 @@ def words(one: Outcome) -> str:
         return f"{said}: may or may not have started"
     if one.count > 1:
         said = f"{said} {one.count} planned starts"
-    detail = ""
+    detail, reason = "", one.reason
     if one.signal is not None:
-        detail = f"signal {one.signal}"
+        detail = signal_name(one.signal)
+        reason = reason.replace(f"killed by signal {one.signal}", detail)
     elif one.exit_code:
         detail = f"exit {one.exit_code}"
+    if detail and detail in reason:  # it says that, and perhaps of which step
+        return f"{said}, {reason}"
     if detail:
         said = f"{said}, {detail}"
-    return f"{said}: {one.reason}" if one.reason not in {"", detail} else said
+    return f"{said}: {reason}" if reason else said
