@@ -139,3 +139,5 @@ def test_a_short_beginning_of_an_id_means_the_run_where_no_schedule_is_called_so
     for subject, more in (("beef", {}), ("01a2", {"on": "web1"}), ("backup", {})):
         with pytest.raises(Failure, match="no schedule is called"):
             asked(subject, **more)
+    with pytest.raises(Failure, match="without --on and --at"):
+        asked("@last", on="web1")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from barto_cli import times
-from barto_cli.client import NO_SUCH_THING, Failure
+from barto_cli.client import NO_SUCH_THING, USAGE, Failure
 from barto_cli.given import Given
 from barto_cli.render import COLOURS, DIM, Format, Screen, json_text, plain
 from libbarto.harmless import safe_lines
@@ -52,6 +52,8 @@ def _asked(given: Given, subject: str, on: str | None, at: str | None) -> Json:
     try:
         asked: Json = given.client.get(PATH, query)
     except Failure as failure:
+        if failure.exit_code == NO_SUCH_THING and (on or at) and _RUN.fullmatch(subject):
+            raise Failure(USAGE, "a run is one start: without --on and --at") from None
         if failure.exit_code != NO_SUCH_THING or on or at or not _SHORT.fullmatch(subject):
             raise
         try:
