@@ -50,6 +50,7 @@ ROOMS: dict[str, Room] = {
     "libbarto.toml_text": Room.CORE,
     "libbarto.settings": Room.CORE,
     "libbarto.harmless": Room.CORE,
+    "libbarto.brief": Room.CORE,
     "libbarto.states": Room.CORE,
     "libbarto.backoff": Room.CORE,
     "libbarto.build_info": Room.SHELL,

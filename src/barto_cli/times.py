@@ -4,7 +4,6 @@ unless asked for; and how long things took.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -12,13 +11,9 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Final
 
+from libbarto.brief import DAYS, MONTHS, two_units
 from libbarto.errors import UserError
 
-DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS: Final = (
-    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
-    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
-)
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST: Final = datetime(1, 1, 1, tzinfo=UTC)
 LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
@@ -111,19 +106,8 @@ def duration(seconds: float | None) -> str:
         return ""
     if seconds < 0:
         return f"-{duration(-seconds)}"
-    if seconds < 1:
-        return f"{math.floor(seconds * 1000)}ms"
-    if seconds < 10:
-        return f"{math.floor(seconds * 10) / 10:g}s"
-    whole = int(seconds)
-    for size, big, small, per in (
-        (86_400, "d", "h", 3600),
-        (3600, "h", "m", 60),
-        (60, "m", "s", 1),
-    ):
-        if whole >= size:
-            return f"{whole // size}{big}{whole % size // per:02}{small}"
-    return f"{whole}s"
+    large, rest, unit = two_units(seconds)
+    return f"{large}{rest:02}{unit}" if unit else large
 
 
 def rough(seconds: float) -> str:

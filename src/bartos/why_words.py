@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from libbarto.brief import DAYS, MONTHS, two_units
 from libbarto.harmless import as_command
 from libbarto.realtime.zones import shown
 
@@ -18,11 +19,6 @@ DAY_US: Final = 86_400_000_000
 PROGRAM: Final = "barto"
 
 _MICRO: Final = 1_000_000
-_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS: Final = (
-    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
-    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
-)
 
 
 class Rules(Protocol):
@@ -51,7 +47,7 @@ class Face:
     def at(self, instant: int) -> str:
         """Day and time of day: `Tue 24 Nov 02:00`; the year where it is not this one."""
         there = self._there(instant)
-        day = f"{_DAYS[there.weekday()]} {there.day} {_MONTHS[there.month - 1]}"
+        day = f"{DAYS[there.weekday()]} {there.day} {MONTHS[there.month - 1]}"
         year = "" if there.year == self._there(self.now).year else f" {there.year}"
         return f"{day}{year} {_time(there)}"
 
@@ -91,21 +87,8 @@ def lasted(span_us: int) -> str:
     >>> [lasted(round(s * 1e6)) for s in (0.0123, 1.5, 42, 3600, 23_460, 90_061, -3)]
     ['12ms', '1.5s', '42s', '1h', '6h31m', '1d1h', '0ms']
     """
-    seconds = max(0, span_us) / _MICRO
-    if seconds < 1:
-        return f"{int(seconds * 1000)}ms"
-    if seconds < 10:
-        return f"{int(seconds * 10) / 10:g}s"
-    whole = int(seconds)
-    for size, big, small, per in (
-        (86_400, "d", "h", 3600),
-        (3600, "h", "m", 60),
-        (60, "m", "s", 1),
-    ):
-        if whole >= size:
-            rest = whole % size // per
-            return f"{whole // size}{big}{f'{rest}{small}' if rest else ''}"
-    return f"{whole}s"
+    large, rest, unit = two_units(max(0, span_us) / _MICRO)
+    return f"{large}{rest}{unit}" if rest else large
 
 
 def command(*words: str) -> str:

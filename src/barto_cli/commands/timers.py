@@ -12,6 +12,7 @@ from barto_cli.commands.history import outcome
 from barto_cli.commands.naming import is_schedule, unknown
 from barto_cli.given import Given
 from barto_cli.render import COLOURS, Column, Listing, Row, Screen, plain
+from libbarto.brief import DAYS
 
 PAGE: Final = 1000
 KEYS: Final = (
@@ -162,7 +163,7 @@ def _there(screen: Screen, row: Row) -> str:
     here = moment.astimezone(screen.zone.rules)
     if there.utcoffset() == here.utcoffset():
         return ""
-    day = "" if there.date() == here.date() else f"{times.DAYS[there.weekday()]} "
+    day = "" if there.date() == here.date() else f"{DAYS[there.weekday()]} "
     return f"{day}{there:%H:%M} {plain(row['timezone'])}"
 
 

@@ -5,21 +5,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
-from typing import Final
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from libbarto.brief import DAYS, MONTHS, two_units
 from libbarto.harmless import safe, safe_lines
-
-DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS: Final = (
-    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
-    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
-)
 
 
 def in_zone(moment: datetime, zone: tzinfo) -> datetime:
@@ -102,19 +95,8 @@ def duration(seconds: float | None) -> str:
         return ""
     if seconds < 0:
         return f"-{duration(-seconds)}"
-    if seconds < 1:
-        return f"{math.floor(seconds * 1000)}ms"
-    if seconds < 10:
-        return f"{math.floor(seconds * 10) / 10:g}s"
-    whole = int(seconds)
-    for size, big, small, per in (
-        (86_400, "d", "h", 3600),
-        (3600, "h", "m", 60),
-        (60, "m", "s", 1),
-    ):
-        if whole >= size:
-            return f"{whole // size}{big} {whole % size // per:02}{small}"
-    return f"{whole}s"
+    large, rest, unit = two_units(seconds)
+    return f"{large} {rest:02}{unit}" if unit else large
 
 
 def elapsed(seconds: float) -> str:
