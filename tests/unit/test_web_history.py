@@ -64,9 +64,9 @@ async def test_a_run_says_why_it_failed_and_when_what_happened(shown: Barto) -> 
     said = await read(shown, f"/runs/{await newest(shown, schedule='backup', worker='db2')}")
     assert "backup on db2 Tue 24 Nov 2026 02:17:41 failed exit 1 42s run once more" in said
     assert "3 in a row now" in said
-    assert "due 02:17:41 claimed <1 ms 02:17:41 started <1 ms" in said
-    assert "step 1 42.0 s 02:17:41" in said
-    assert "ended 42.0 s 02:18:23" in said
+    assert "due 02:17:41 claimed <1ms 02:17:41 started <1ms" in said
+    assert "step 1 42s 02:17:41" in said
+    assert "ended 42s 02:18:23" in said
     assert "pg_dump: error: connection to server failed" in said
 
 

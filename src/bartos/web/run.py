@@ -26,6 +26,7 @@ from bartos.services import Services
 from bartos.store.port import ChunkRow, RunRow, Store
 from bartos.tail import last_chunks
 from bartos.transcript import pieces
+from bartos.web import words
 from bartos.web.pages import Visit, Visiting
 from libbarto.message.v2.record import Stream
 
@@ -137,23 +138,13 @@ def moments(run: models.Run, steps: Sequence[models.Step], *, last: bool) -> lis
 
 def _after(begin: datetime, end: datetime) -> str:
     seconds = (end - begin).total_seconds()
-    if abs(seconds) < 0.001:
-        return _took(0.0)
-    return f"{'+' if seconds > 0 else '-'}{_took(abs(seconds))}"
+    sign = "" if abs(seconds) < 0.001 else "+" if seconds > 0 else "-"
+    return sign + _took(abs(seconds))
 
 
 def _took(seconds: float | None) -> str:
-    """How long something took, to the millisecond where it is short."""
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms" if seconds >= 0.001 else "<1 ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """How long something took, as everywhere; nothing is too short to be told."""
+    return "<1ms" if seconds is not None and 0 <= seconds < 0.001 else words.duration(seconds)
 
 
 # -- many hosts -----------------------------------------------------------------------------------
