@@ -381,7 +381,7 @@ class Actions:
         self, run_ids: Sequence[bytes], who: Who, *, wait: float = 0.0, dry_run: bool = False
     ) -> Done:
         """End runs, and give up starts that are not made yet."""
-        workers = {run_id: self._dispatching.worker_of(run_id) for run_id in run_ids}
+        workers = {run_id: await self._meant_for(run_id) for run_id in run_ids}
         names = {row.uid: row.name for row in await self._store.workers()}
         if not dry_run and run_ids:
             await self._dispatching.cancel(run_ids, who.name, who.reason)
@@ -390,6 +390,13 @@ class Actions:
             return Done([self._end(run_id, uid, names) for run_id, uid in workers.items()])
 
         return await self._wait(look, 0.0 if dry_run else wait)
+
+    async def _meant_for(self, run_id: bytes) -> bytes | None:
+        uid = self._dispatching.worker_of(run_id)
+        if uid is not None:
+            return uid
+        ordered = await self._store.orders(run_id=run_id)
+        return ordered[0].intent.worker_uid if ordered else None
 
     def _end(self, run_id: bytes, uid: bytes | None, names: Mapping[bytes, str]) -> Meant:
         member = None if uid is None else self._hub.find(uid)

@@ -45,6 +45,8 @@ SECOND_US: Final = 1_000_000
 LINES: Final = 5
 EVENTS: Final = 200
 ROWS: Final = 10_000
+ORDERS: Final = 100
+"""Of starts that are not made yet, so many are looked at."""
 LOOK_BACK_US: Final = 40 * DAY_US
 """So far before a start it is looked for who paused it, and for the run that hindered it."""
 FOREVER: Final = 1 << 62
@@ -423,6 +425,9 @@ class Asking:
         if ended is not None and ended.verdict in FAILURES:
             waiting = next((one for one in waits if one.run_id == ended.run_id), None)
             return _Found(ended.slot, waiting or ended)
+        ordered = await self._ordered(subject, worker)
+        if ordered is not None:
+            return _Found(ordered.intent.slot, ordered)
         if waits:
             return _Found(waits[-1].slot, waits[-1])
         covers: list[RunRow | SlotRange] = [one for one in (newest_run, newest_range) if one]
@@ -430,6 +435,18 @@ class Asking:
             cover = max(covers, key=_last_of)
             return _Found(_last_of(cover), cover)
         return await self._nothing_yet(subject, worker)
+
+    async def _ordered(self, subject: _Subject, worker: WorkerRow | None) -> OrderRow | None:
+        """The newest start by hand that its worker has not claimed yet: it may be away."""
+        if subject.definition is None:
+            return None
+        found = []
+        for run_id in self._given.actions.going_on(subject.definition)[-ORDERS:]:
+            for one in await self._store.orders(run_id=run_id):
+                mine = worker is None or one.intent.worker_uid == worker.uid
+                if mine and not one.claimed and one.verdict is None:
+                    found.append(one)
+        return max(found, key=lambda one: one.intent.slot, default=None)
 
     async def _not_followed(
         self, subject: _Subject, worker: WorkerRow | None, newest: RunRow | None

@@ -320,6 +320,15 @@ async def test_a_schedule_is_cancelled_on_all_its_workers(barto: World) -> None:
     await barto.close()
 
 
+async def test_a_start_that_is_given_up_names_the_worker_that_was_meant(barto: World) -> None:
+    await fleet(barto)
+    await away(barto, "leia")
+    await post(barto, "/runs", schedule="backup", on="leia")
+    answer = await post(barto, "/schedules/backup/cancel")
+    assert states(answer) == {"leia": "confirmed"}
+    await barto.close()
+
+
 async def test_a_cancel_waits_for_a_worker_that_is_away(barto: World) -> None:
     await fleet(barto, LONG)
     started = await post(barto, "/runs", schedule="backup", on="leia")

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from libbarto.identity import uuid_text
 from libbarto.testing import FakeClock
-from tests.system.test_actions import get, post
+from tests.system.test_actions import away, get, post
 from tests.system.world import World
 
 BACKUP = """
@@ -69,6 +69,23 @@ async def test_a_worker_that_was_away_is_told_from_when_to_when(barto: World) ->
     earlier = await why(barto, worker="web1", at="2030-01-15T02:00:00Z")
     assert "due Tue 15 Jan 03:00" in earlier["headline"]
     assert "at 04:11 it was 1h11m late" in paragraph(earlier)
+    await barto.close()
+
+
+async def test_a_start_by_hand_that_waits_for_its_worker_is_the_last_one(barto: World) -> None:
+    await begun(barto)
+    await barto.clock.advance(minutes=2)
+    assert (await why(barto))["state"] == "ok"
+    await away(barto, "web1")
+    await post(barto, "/runs", schedule="backup")
+    told = await why(barto, worker="web1")
+    assert paragraph(told).startswith(
+        "backup on web1, by hand at Tue 15 Jan 01:01:55 (Europe/Berlin): waiting. ann asked for "
+        "it. web1 is away; it starts it when it comes back in time."
+    )
+    barto.workers["web1"].start()
+    await barto.clock.advance(seconds=30)
+    assert (await why(barto, worker="web1"))["state"] == "ok"
     await barto.close()
 
 
