@@ -50,6 +50,21 @@ def test_pausing_pauses_and_resuming_ends_that(fleet: Fleet, page: Page) -> None
     assert paused(fleet) == []
 
 
+def test_what_is_not_done_is_said_in_words(fleet: Fleet, page: Page, watched: Watched) -> None:
+    page.goto(f"{fleet.url}/schedules/backup")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.route("**/pause", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    page.get_by_role("button", name="pause").click()
+    expect(page.locator("#said")).to_contain_text("what answers is no bartos (502)")
+    page.unroute("**/pause")
+    page.route("**/pause", lambda route: route.abort())
+    page.get_by_role("button", name="pause").click()
+    expect(page.locator("#said")).to_contain_text("the server does not answer")
+    page.unroute("**/pause")
+    assert paused(fleet) == []
+    watched.expected = "Failed to load resource"
+
+
 def test_a_pause_from_elsewhere_is_seen_without_a_click(fleet: Fleet, page: Page) -> None:
     page.goto(f"{fleet.url}/schedules/backup")
     fleet.cli("pause", "backup", "--yes", "--reason", "new disk")

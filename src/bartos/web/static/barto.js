@@ -140,11 +140,13 @@ const barto = (() => {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(values),
     };
-    const answer = await fetch(path, { credentials: "same-origin", ...options });
+    const answer = await fetch(path, { credentials: "same-origin", ...options })
+      .catch(() => { throw new Error("the server does not answer"); });
     if (answer.status === 401) { location.reload(); }
-    const told = await answer.json();
-    if (!answer.ok) throw new Error(told.detail || told.title);
-    return told;
+    // What stands between may answer in its own words.
+    const told = await answer.json().catch(() => null);
+    if (answer.ok && told) return told;
+    throw new Error((told && (told.detail || told.title)) || `what answers is no bartos (${answer.status})`);
   }
   async function act(button) {
     const { post, confirm: question } = button.dataset;
