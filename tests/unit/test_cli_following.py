@@ -61,7 +61,7 @@ def test_a_server_that_comes_back_is_waited_for(monkeypatch: pytest.MonkeyPatch)
     follower = Follower(given(Server(away=3), said), ANSWER, shown=False)
     follower.until_ended()
     assert follower.all_ok
-    assert said[0] == "cannot reach the server; what runs goes on, trying again"
+    assert said[0] == "the server is away, and what runs goes on; trying again"
     assert sum("trying again" in text for text in said) == 1
 
 

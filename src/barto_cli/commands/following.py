@@ -93,7 +93,7 @@ class Follower:
                 if error.exit_code != UNREACHABLE or now - (away_since or now) > AWAY_S:
                     raise
                 if away_since is None:
-                    self.given.note(f"{error}; what runs goes on, trying again")
+                    self.given.note("the server is away, and what runs goes on; trying again")
                     away_since = now
                 moved, pause = False, POLL_MOST_S
             else:
