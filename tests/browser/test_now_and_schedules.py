@@ -236,6 +236,20 @@ def test_what_a_page_could_not_hear_of_is_read_anew(
     watched.expected = "503"
 
 
+def test_a_tab_that_nobody_looks_at_keeps_no_connection_from_others(
+    fleet: Fleet, page: Page
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => !window.seen })")
+    page.reload()
+    page.evaluate("live.on('reset', () => { document.body.dataset.reset = ''; })")
+    assert not any("/events" in url for url in asked)
+    page.evaluate("window.seen = true; document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("body[data-reset]")).to_have_count(1)
+    assert any("/events" in url for url in asked)
+
+
 def test_what_happens_while_the_page_asks_is_asked_for_once_more(fleet: Fleet, page: Page) -> None:
     fleet.cli("pause", "backup", "--yes")
     paused = page.locator('#verdicts [data-count~="paused"]')

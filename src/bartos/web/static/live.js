@@ -18,6 +18,7 @@ const live = (() => {
   }
   function connect() {
     timer = 0;
+    if (document.hidden) { source = null; missed = true; return; }
     const query = document.documentElement.dataset.events || "";
     source = new EventSource(`${barto.root}/api/v1/events${query}`);
     source.onopen = () => {
@@ -56,8 +57,8 @@ const live = (() => {
       "; it goes on by itself when the server is back.",
     );
   }
-  // A browser has six connections to a server for all its tabs: one that nobody looks at gives its
-  // own back after a minute, and reads anew when it is looked at again.
+  // A browser has six connections to a server for all its tabs: one that nobody looks at asks for
+  // none, or gives its own back after a minute, and reads anew when it is looked at again.
   document.addEventListener("visibilitychange", () => {
     clearTimeout(resting);
     if (document.hidden) resting = setTimeout(rest, REST);

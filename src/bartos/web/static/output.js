@@ -319,14 +319,14 @@
     part("nothing").hidden = begun > 0;
     part("nothing").textContent = complete ? "It printed nothing." : "It has printed nothing yet.";
   }
-  let waiting = 0;
+  let waiting = 0, looking = 0;
   function refresh() {
     if (waiting) return;
     waiting = requestAnimationFrame(() => {
       waiting = 0;
       grow();
       tell();
-      if (field.value) search(true);
+      if (field.value && !looking) looking = setTimeout(() => { looking = 0; search(true); }, 300);
       if (following()) toEnd();
     });
   }
@@ -363,6 +363,8 @@
   }
   let began = false, rest = 1;
   function listen() {
+    // As in live.js: what nobody looks at keeps no connection from others.
+    if (document.hidden) { document.addEventListener("visibilitychange", listen, { once: true }); return; }
     // What is here already comes once more, and is known by the numbers of its chunks.
     const source = new EventSource(`${api}/output/events?from=${Math.max(0, bytes - 65536)}`);
     const close = () => source.close();
