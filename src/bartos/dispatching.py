@@ -161,6 +161,13 @@ class Dispatching:
         self._reminded: dict[bytes, float] = {}
         self.away = False
         """The store did not take what was to be committed."""
+        self.on_commit: list[Callable[[DispatchChange], None]] = []
+        """They are told of each change that the store has committed."""
+
+    @property
+    def begun(self) -> bool:
+        """Was the store read, so that there are decisions?"""
+        return self._dispatcher is not None
 
     @property
     def dispatcher(self) -> Dispatcher:
@@ -435,6 +442,8 @@ class Dispatching:
                 self.away = False
                 if self._witness is not None and self._counts:
                     self._witness.write(self._commits)
+                for told in self.on_commit:
+                    told(change)
                 return made
 
     # -- orders to workers ------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from bartos.hub import Hub
 from bartos.overview import Overview
 from bartos.planning import Planner
 from bartos.services import Connected
+from bartos.store.orders import NOBODY, Closing, CursorRow, DispatchChange, OrderRow, Undone
 from bartos.store.port import Batch, RunRow, SlotRange, Store
 from bartos.watch import Watch
 from libbarto.clock import Clock
@@ -89,6 +90,7 @@ class News:
         self._runs: dict[bytes, None] = {}
         self._workers: dict[bytes, None] = {}
         self._ranges: list[SlotRange] = []
+        self._closings: list[Closing] = []
         self._incomplete: dict[bytes, bytes] = {}
         self._silent = True
         self._away = False
@@ -123,6 +125,19 @@ class News:
                     self._runs[run_id] = None
         if self._runs or self._ranges:
             self._wake.set()
+
+    def decided(self, change: DispatchChange) -> None:
+        """What the dispatcher decided is in the store."""
+        ended = [one for one in change.closings if one.verdict is not None]
+        undone = [(move.row, one) for move in change.cursors for one in move.undone]
+        if not ended and not undone:
+            return
+        if not self._feed.listening:
+            self._silence()
+            return
+        self._closings += ended
+        self._ranges += [_undone(row, one) for row, one in undone]
+        self._wake.set()
 
     def worker_changed(self, uid: bytes) -> None:
         """A worker came, went, or is another one now."""
@@ -171,6 +186,7 @@ class News:
     async def _tell(self) -> None:
         self._tell_of_schedules()
         ranges, self._ranges = self._ranges, []
+        closings, self._closings = self._closings, []
         runs, self._runs = list(self._runs), {}
         drains, before = self._planner.drains, self._drains
         if drains is not before:
@@ -181,9 +197,10 @@ class News:
         workers, self._workers = list(self._workers), {}
         if not self._feed.listening:
             return
-        if len(runs) + len(ranges) > MOST:
+        if len(runs) + len(ranges) + len(closings) > MOST:
             self._reset("too much at once")
             return
+        ranges += await self._not_made(closings)
         for one in ranges:
             self._feed.publish(
                 kinds.RANGE, models.Range.of(one), schedule=one.schedule, worker=one.worker
@@ -193,6 +210,16 @@ class News:
         if workers:
             await self._tell_of_workers(workers)
         await self._tell_of_status()
+
+    async def _not_made(self, closings: Sequence[Closing]) -> list[SlotRange]:
+        """Those of these orders that are over without a run: a worker's claim may have come before
+        the server's verdict, which does not count then."""
+        return [
+            _of_order(order, one.at)
+            for one in closings
+            for order in await self._store.orders(run_id=one.intent.run_id)
+            if not order.claimed and order.verdict is not None
+        ]
 
     async def _tell_of_status(self) -> None:
         """The counts, where they changed: at most once a second, and not for more than a twentieth
@@ -215,6 +242,7 @@ class News:
     def _reset(self, why: str) -> None:
         self._runs.clear()
         self._ranges.clear()
+        self._closings.clear()
         self._workers.clear()
         self._incomplete.clear()
         self._feed.publish(kinds.RESET, {"why": why})
@@ -290,4 +318,39 @@ def _range(batch: Batch, record: Decided, now: int) -> SlotRange:
         decided_at=now,
         run_id=record.run_id,
         kind=record.kind,
+    )
+
+
+def _undone(row: CursorRow, one: Undone) -> SlotRange:
+    return SlotRange(
+        schedule_uid=row.schedule_uid,
+        schedule=row.schedule,
+        worker_uid=NOBODY,
+        worker="",
+        first_slot=one.first_slot,
+        last_slot=one.last_slot,
+        count=one.count,
+        verdict=one.verdict,
+        reason=one.reason,
+        decided_at=one.last_slot,
+        run_id=one.run_id,
+    )
+
+
+def _of_order(order: OrderRow, at: int) -> SlotRange:
+    intent = order.intent
+    assert order.verdict is not None
+    return SlotRange(
+        schedule_uid=intent.schedule_uid,
+        schedule=intent.schedule,
+        worker_uid=intent.worker_uid,
+        worker=intent.worker,
+        first_slot=intent.slot,
+        last_slot=intent.slot,
+        count=1,
+        verdict=order.verdict,
+        reason=order.reason,
+        decided_at=at,
+        run_id=intent.run_id,
+        kind=intent.kind,
     )

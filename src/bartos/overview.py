@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bartos import outlook
@@ -18,7 +18,7 @@ from bartos.outlook import Circumstances, Drain, Here, Outlook, Timer
 from bartos.planning import Planner
 from bartos.schedules import Definition
 from bartos.store.lasts import LastMissed, LastRun, Pair
-from bartos.store.orders import NOBODY
+from bartos.store.orders import NOBODY, DispatchChange
 from bartos.store.port import FAILURES, Batch, RunFilter, RunRow, Store, WorkerRow
 from bartos.watch import Watch
 from libbarto.clock import Clock, Instant
@@ -28,7 +28,7 @@ FRESH_S: Final = 2.0
 """Workers that were read no longer ago are as good as new."""
 SUMMED_S: Final = 1.0
 AGAIN_S: Final = 600.0
-"""After so long all is read anew: verdicts of the server itself, and what retention dropped."""
+"""After so long all is read anew, for the sake of what retention dropped."""
 SLICE: Final = 500
 AT_ONCE: Final = 1000
 TOUCHED_MOST: Final = 20_000
@@ -74,6 +74,11 @@ class Last:
         if self.newest is not None and self.newest.slot > missed.last_slot:
             return self
         return Last(self.newest, self.ended, self.ok_slot, missed)
+
+    def with_newest_missed(self, missed: LastMissed | None) -> Last:
+        """With this, and with nothing else that was missed."""
+        last = replace(self, missed=None)
+        return last if missed is None else last.with_missed(missed)
 
     @property
     def word(self) -> str:
@@ -155,6 +160,8 @@ class Overview:
         self._loaded_at: float | None = None
         self._touched: set[bytes] = set()
         self._missed: list[LastMissed] = []
+        self._decided: set[Pair] = set()
+        """Of these the server gave verdicts to starts that it did not make."""
         self._workers: Sequence[WorkerRow] = ()
         self._workers_at: float | None = None
         self._lock = asyncio.Lock()
@@ -189,9 +196,21 @@ class Overview:
         if len(self._touched) + len(self._missed) > TOUCHED_MOST:
             self.forget()
 
+    def decided(self, change: DispatchChange) -> None:
+        """What the dispatcher decided is in the store."""
+        if self._loaded_at is None:
+            return
+        for move in change.cursors:
+            if move.undone or move.back:
+                self._decided.add((NOBODY, move.row.schedule_uid))
+        for closing in change.closings:
+            if closing.verdict is not None:
+                self._decided.add((closing.intent.worker_uid, closing.intent.schedule_uid))
+
     def forget(self) -> None:
         """Read all anew at the next look."""
         self._loaded_at = None
+        self._decided.clear()
         self._touched.clear()
         self._missed.clear()
 
@@ -365,13 +384,16 @@ class Overview:
             return
         touched, self._touched = list(self._touched), set()
         missed, self._missed = self._missed, []
+        decided, self._decided = self._decided, set()
         try:
             for start in range(0, len(touched), AT_ONCE):
                 for row in await self._store.runs_by_id(touched[start : start + AT_ONCE]):
                     self._take(row.in_short)
+            await self._take_decided(sorted(decided))
         except BaseException:
             # Nobody tells of these again: the next look reads them.
             self._touched.update(touched)
+            self._decided |= decided
             self._missed[:0] = missed
             raise
         for one in missed:
@@ -384,6 +406,23 @@ class Overview:
         if run.schedule_uid in self._by_schedule:
             self._by_schedule[run.schedule_uid] = self._by_schedule[run.schedule_uid].with_run(run)
 
+    async def _take_decided(self, pairs: Sequence[Pair]) -> None:
+        """What was missed last is read again: a verdict may also stand in place of another."""
+        for start in range(0, len(pairs), AT_ONCE):
+            part = pairs[start : start + AT_ONCE]
+            found = {
+                (one.worker_uid, one.schedule_uid): one
+                for one in await self._store.newest_missed(part)
+            }
+            for pair in part:
+                worker_uid, schedule_uid = pair
+                if worker_uid != NOBODY:
+                    last = self._lasts.get(pair, NOTHING)
+                    self._lasts[pair] = last.with_newest_missed(found.get(pair))
+                elif schedule_uid in self._by_schedule:
+                    last = self._by_schedule[schedule_uid]
+                    self._by_schedule[schedule_uid] = last.with_newest_missed(found.get(pair))
+
     async def _load(self, now: float) -> None:
         if not self.outlook.pairs and not self.outlook.floating:
             await self._find_timers()
@@ -391,6 +430,7 @@ class Overview:
         self._loaded_at = now
         self._touched.clear()
         self._missed.clear()
+        self._decided.clear()
         lasts: dict[Pair, Last] = {}
         by_schedule: dict[bytes, Last] = {}
         pairs = self.outlook.pairs

@@ -107,6 +107,7 @@ class Server:
             self.news.committed,
             self.alerting.stored,
         ]
+        self.dispatching.on_commit += [self.overview.decided, self.news.decided]
         self.presence = Presence(store, clock)
         self.hub.on_change = self._came_or_went
         self._compare = asyncio.Event()

@@ -592,3 +592,15 @@ async def test_the_database_is_away_when_a_slot_is_due(barto: World) -> None:
     assert run.verdict is Verdict.OK
     assert 10_000_000 < run.late_us < 30_000_000
     await barto.close()
+
+
+async def test_what_nobody_was_there_for_is_in_the_overview_at_once(barto: World) -> None:
+    server = await barto.start_server(REPORT.replace("cmds", "catch_up = 60\ncmds"))
+    han = barto.add_worker("han")
+    await barto.clock.advance(minutes=5)
+    assert dict((await server.overview.standing(1, 1)).counts) == {"ok": 1}
+    await han.crash()
+    await barto.clock.advance(minutes=9)
+    assert (await verdicts(barto))[-1].startswith("missed")
+    assert dict((await server.overview.standing(1, 1)).counts) == {"missed": 1}
+    await barto.close()

@@ -19,11 +19,19 @@ from bartos.overview import Overview
 from bartos.plan import schedule_rows
 from bartos.planning import Planner
 from bartos.schedules import load_schedules
-from bartos.store.orders import CursorMove, CursorRow, DispatchChange, Undone
+from bartos.store.orders import (
+    NOBODY,
+    Closing,
+    CursorMove,
+    CursorRow,
+    DispatchChange,
+    IntentRow,
+    Undone,
+)
 from bartos.store.port import Batch
 from bartos.watch import Watch
 from libbarto.errors import StoreUnavailable
-from libbarto.identity import schedule_uid
+from libbarto.identity import Kind, schedule_uid
 from libbarto.message.v2.record import Decided, Ended, Lane, Record, Verdict
 from libbarto.testing import FakeClock
 from tests.faces import NOON, OUT, SECOND, Barto, Store
@@ -246,3 +254,110 @@ async def test_what_the_server_chose_no_worker_for_is_missed_too() -> None:
     overview = desk.store.overview
     assert overview is not None
     assert dict((await overview.standing(1, 1)).counts) == {"missed": 1}
+
+
+def floating() -> Desk:
+    """A schedule that runs on one worker of one, every hour."""
+    desk = Desk()
+    toml = (
+        '[[schedule]]\nname = "report"\nworkers = "*"\npick = "one"\nevery = "1h"\ncmds = ["true"]'
+    )
+    desk.planner.load(schedule_rows(load_schedules([("bartos.toml", toml)]), [], NOON))
+    return desk
+
+
+async def test_the_overview_follows_what_the_server_decides() -> None:
+    desk = floating()
+    await desk.barto.worker("web1")
+    overview = desk.store.overview
+    assert overview is not None
+    hour = 3600 * SECOND
+    report = schedule_uid("report")
+
+    async def counts() -> dict[str, int]:
+        return dict((await overview.standing(1, 1)).counts)
+
+    async def commit(change: DispatchChange) -> None:
+        await desk.store.commit_dispatch(change)
+        overview.decided(change)
+
+    async def move(before: int | None, to: int, *undone: Undone, back: bool = False) -> None:
+        row = CursorRow(report, "report", to, "")
+        await commit(DispatchChange(cursors=[CursorMove(row, before, undone, back)]))
+
+    assert await counts() == {"never_ran": 1}
+    await move(None, NOON, Undone(NOON, NOON, 1, Verdict.MISSED, "nobody was there"))
+    desk.store.available = False
+    with pytest.raises(StoreUnavailable):
+        await counts()
+    desk.store.available = True
+    assert await counts() == {"missed": 1}
+    later = NOON + hour
+    await move(NOON, later, Undone(later, later, 1, Verdict.SKIPPED, "paused"))
+    assert await counts() == {"never_ran": 1}, "as when all is read anew"
+    await move(later, NOON, back=True)
+    assert await counts() == {"missed": 1}, "the clock was set back"
+    overview.forget()
+    assert await counts() == {"missed": 1}
+
+
+async def test_the_overview_follows_what_becomes_of_orders() -> None:
+    desk = floating()
+    await desk.barto.worker("web1")
+    overview = desk.store.overview
+    assert overview is not None
+    report, web1 = schedule_uid("report"), desk.barto.uid("web1")
+    assert (await overview.last(web1, report)).word == "never_ran"
+    for number, worker in enumerate((NOBODY, web1)):
+        intent = IntentRow(
+            bytes([number] * 16), Kind.MANUAL, report, "report", NOON, b"", NOON, NOON,
+            worker_uid=worker,
+        )  # fmt: skip
+        closings = [Closing(intent, NOON, Verdict.MISSED, "nobody was there in time")]
+        change = DispatchChange(intents=[intent], closings=closings)
+        await desk.store.commit_dispatch(change)
+        overview.decided(change)
+    assert (await overview.last(web1, report)).word == "missed"
+    assert dict((await overview.standing(1, 1)).counts) == {"missed": 1}
+
+
+async def test_what_the_server_decides_is_told() -> None:
+    desk = floating()
+    report, web1 = schedule_uid("report"), desk.barto.uid("web1")
+    ended = [
+        IntentRow(
+            bytes([number] * 16), Kind.MANUAL, report, "report", NOON, b"", NOON, NOON,
+            worker_uid=web1, worker="web1",
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    closings = [Closing(ended[0], NOON, Verdict.MISSED, "too late"), Closing(ended[1], NOON)]
+    row = CursorRow(report, "report", NOON, "")
+    undone = [Undone(NOON, NOON, 1, Verdict.SKIPPED, "paused")]
+    move = CursorMove(row, None, undone)
+    change = DispatchChange(cursors=[move], intents=ended, closings=closings)
+    desk.news.decided(change)  # nobody listens
+    desk.news.decided(DispatchChange(cursors=[CursorMove(row, None)]))
+    await desk.store.commit_dispatch(change)
+    async with listening(desk) as reader:
+        await heard(reader, "range")
+        desk.news.decided(change)
+        told = [(one.worker, one.verdict, one.reason) for one in await heard(reader, "range")]
+        assert told == [("", "skipped", "paused"), ("web1", "missed", "too late")]
+
+
+async def test_a_verdict_of_the_servers_that_a_claim_came_before_is_not_told() -> None:
+    desk = floating()
+    report = schedule_uid("report")
+    run = await desk.barto.run("web1", "report", verdict=None)
+    intent = IntentRow(
+        bytes.fromhex(run.replace("-", "")), Kind.MANUAL, report, "report", NOON, b"", NOON, NOON
+    )
+    change = DispatchChange(
+        intents=[intent], closings=[Closing(intent, NOON, Verdict.MISSED, "late")]
+    )
+    await desk.store.commit_dispatch(change)
+    async with listening(desk) as reader:
+        await heard(reader, "range")
+        desk.news.decided(change)
+        assert await heard(reader, "range") == []
