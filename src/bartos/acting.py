@@ -373,6 +373,10 @@ class Actions:
         uid = definition.uid
         return [*self._dispatching.running(uid), *self._dispatching.pending(uid)]
 
+    def known_of(self, definition: Definition) -> list[bytes]:
+        """What goes on of a schedule, for who only looks: nothing before the store was read."""
+        return self.going_on(definition) if self._dispatching.begun else []
+
     def is_over(self, run_id: bytes) -> bool:
         """Has this run a verdict, and is nothing of it to be started?"""
         return not self._dispatching.knows(run_id)

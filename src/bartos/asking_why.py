@@ -441,7 +441,7 @@ class Asking:
         if subject.definition is None:
             return None
         found = []
-        for run_id in self._given.actions.going_on(subject.definition)[-ORDERS:]:
+        for run_id in self._given.actions.known_of(subject.definition)[-ORDERS:]:
             for one in await self._store.orders(run_id=run_id):
                 mine = worker is None or one.intent.worker_uid == worker.uid
                 if mine and not one.claimed and one.verdict is None:
