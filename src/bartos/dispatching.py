@@ -170,11 +170,6 @@ class Dispatching:
         return self._dispatcher is not None
 
     @property
-    def begun(self) -> bool:
-        """Was the store read, so that there are decisions?"""
-        return self._dispatcher is not None
-
-    @property
     def dispatcher(self) -> Dispatcher:
         """The decisions; there are some once the store was read."""
         assert self._dispatcher is not None
