@@ -11,9 +11,16 @@ from typing import TypeAlias
 
 from bartos.plan import WorkerFacts
 from bartos.schedules import Definition
-from bartos.store.orders import DispatchChange, DrainRow, IntentRow, ParentEnd, PauseRow
+from bartos.store.orders import (
+    NOBODY,
+    DispatchChange,
+    DrainRow,
+    IntentRow,
+    ParentEnd,
+    PauseRow,
+)
 from libbarto.message.v2.record import Claimed, Decided, Ended, OfferRefused
-from libbarto.message.v2.schedule import Schedule
+from libbarto.message.v2.schedule import SCHEDULE, Schedule
 
 # -- what goes in ---------------------------------------------------------------------------------
 
@@ -122,6 +129,18 @@ class RunAsked:
     reason: str = ""
     again: Sequence[bytes] = ()
 
+    def made(self, rows: Sequence[IntentRow]) -> bool:
+        """Can this have made these intents of its request? Not all that it means were known, or
+        were not drained, when it was asked for the first time."""
+        places = {
+            (one.schedule_uid, NOBODY if one.worker is None else one.worker[0])
+            for one in self.wanted
+        }
+        schedules = {uid for uid, _ in places}
+        return all(row.schedule_uid in schedules for row in rows) and any(
+            (row.schedule_uid, row.worker_uid) in places for row in rows
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ExecAsked:
@@ -134,6 +153,14 @@ class ExecAsked:
     patience_us: int
     who: str
     reason: str = ""
+
+    def made(self, rows: Sequence[IntentRow]) -> bool:
+        """Can this have made these intents of its request? They have all of the command; see
+        `RunAsked.made` for their workers."""
+        spec, workers = SCHEDULE.encode(self.spec), {uid for uid, _ in self.workers}
+        return all(row.spec == spec for row in rows) and any(
+            row.worker_uid in workers for row in rows
+        )
 
 
 @dataclass(frozen=True, slots=True)

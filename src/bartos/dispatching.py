@@ -223,10 +223,17 @@ class Dispatching:
 
     async def run(self, event: RunAsked | ExecAsked) -> list[OrderRow]:
         """Have starts made; where the request is known already, nothing is made twice. Raises
-        `StoreUnavailable`, and `UserError` where their schedules were removed meanwhile."""
+        `StoreUnavailable`, and `UserError` where their schedules were removed meanwhile, or where
+        the request was for something else."""
 
         async def work() -> list[OrderRow]:
             known = await self._store.orders(request=event.request)
+            if known and not event.made([row.intent for row in known]):
+                names = ", ".join(sorted({row.intent.schedule for row in known}))
+                raise UserError(
+                    f"this request was made before, for something else (of {names}): nothing was "
+                    "started; give each request a UUID of its own"
+                )
             if not known:
                 await self._handle(event)
                 known = await self._store.orders(request=event.request)

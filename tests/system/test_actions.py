@@ -491,6 +491,40 @@ async def test_a_drain_ends_by_itself_where_it_has_an_end(barto: World) -> None:
     await barto.close()
 
 
+async def test_a_request_that_was_for_something_else_is_refused(barto: World) -> None:
+    await fleet(barto)
+    mine = str(uuid.uuid4())
+
+    async def refused(path: str, of: str, **said: object) -> None:
+        answer = await post(barto, path, 409, facts=ALLOWED, request=mine, **said)
+        assert answer["detail"].startswith(
+            f"this request was made before, for something else (of {of}): nothing was started"
+        )
+
+    first = await post(barto, "/runs", schedule="backup", on="han", request=mine)
+    # The same, though more workers are meant by now.
+    again = await post(barto, "/runs", schedule="backup", request=mine)
+    assert [one["run"] for one in again["workers"]] == [one["run"] for one in first["workers"]]
+    await barto.clock.advance(seconds=10)
+    await refused("/runs", "backup", schedule="report")
+    await refused("/runs", "backup", schedule="backup", on="leia")
+    await refused("/exec", "backup", on="han", command="uptime")
+    await post(barto, "/runs", schedule="report")
+    await barto.clock.advance(seconds=10)
+    (report,) = await barto.runs(schedule="report")
+    await refused(f"/runs/{report.run_id.hex()}/rerun", "backup")
+    mine = str(uuid.uuid4())
+    await post(barto, "/exec", facts=ALLOWED, on="han", command="uptime", request=mine)
+    await post(barto, "/exec", facts=ALLOWED, on="han", command="uptime", request=mine)
+    await refused("/exec", "exec", on="han", command="rm -r /srv/old")
+    await refused("/exec", "exec", on="han", command="uptime", timeout=5)
+    await refused("/exec", "exec", on="leia", command="uptime")
+    await refused("/runs", "exec", schedule="report")
+    await barto.clock.advance(seconds=10)
+    assert len(await barto.runs()) == 3
+    await barto.close()
+
+
 # -- commands of no schedule ----------------------------------------------------------------------
 
 

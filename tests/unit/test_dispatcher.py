@@ -1072,3 +1072,21 @@ def test_a_command_of_no_schedule_is_an_order_to_each_worker() -> None:
     (audit,) = desk.past.audits
     assert audit.kind == "exec asked"
     assert (audit.facts["command"], audit.facts["workers"]) == (["uptime"], ["web1", "web2"])
+
+
+def test_what_a_request_made_can_be_told_from_what_another_did() -> None:
+    desk = Desk(PINNED)
+    desk.join("web1")
+    desk.run("backup", "web1")
+    backup = [one.intent for one in desk.offers()]
+    assert desk.run_asked("backup", "web1", "web2").made(backup)
+    assert not desk.run_asked("backup", "web2").made(backup), "of other workers"
+    assert not desk.run_asked("report").made(backup), "of another schedule"
+    spec = Schedule(uid=named("exec"), name="exec", calendars=[], steps=["uptime"])
+    asked = ExecAsked(named("another"), [(named("web1"), "web1")], spec, 60 * SECOND, "ann")
+    assert not asked.made(backup)
+    desk.do(asked)
+    command = [one.intent for one in desk.offers() if one.intent.kind == Kind.EXEC]
+    assert asked.made(command)
+    assert not replace(asked, spec=replace(spec, steps=["rm -r /srv/old"])).made(command)
+    assert not replace(asked, workers=[(named("web2"), "web2")]).made(command)
