@@ -157,6 +157,10 @@ class Overview:
         self._drains = drains
         self._lasts: dict[Pair, Last] = {}
         self._by_schedule: dict[bytes, Last] = {}
+        self._known: set[Pair] = set()
+        """The pairs that were read, and are kept in step since."""
+        self._moved = False
+        """Others may run what since pairs were read."""
         self._loaded_at: float | None = None
         self._touched: set[bytes] = set()
         self._missed: list[LastMissed] = []
@@ -346,8 +350,7 @@ class Overview:
         drains = dict(self._drains())
         here = dict(self._connected())
         changed = self.outlook.take_on(definitions, workers)
-        if changed:
-            self.forget()
+        self._moved |= changed
         now = self._clock.now()
         about = (definitions, pauses, drains, here)
         if not changed and self._timers_for == about and now < self._timers_until:
@@ -382,6 +385,9 @@ class Overview:
                 self.forget()
                 raise
             return
+        if self._moved:
+            await self._read_new()
+            self._moved = False
         touched, self._touched = list(self._touched), set()
         missed, self._missed = self._missed, []
         decided, self._decided = self._decided, set()
@@ -431,21 +437,31 @@ class Overview:
         self._touched.clear()
         self._missed.clear()
         self._decided.clear()
-        lasts: dict[Pair, Last] = {}
-        by_schedule: dict[bytes, Last] = {}
-        pairs = self.outlook.pairs
+        self._known.clear()
+        self._lasts, self._by_schedule = {}, {}
+        await self._read_new()
+        self._moved = False
+        self._streaks.clear()
+
+    async def _read_new(self) -> None:
+        """Read what was not yet: of all, or of who runs something since. What nobody runs any more
+        is kept in step, and may come back."""
+        pairs = [pair for pair in self.outlook.pairs if pair not in self._known]
         for start in range(0, len(pairs), AT_ONCE):
             part = pairs[start : start + AT_ONCE]
+            lasts: dict[Pair, Last] = {}
             for run in sorted(await self._store.newest_runs(part), key=lambda one: one.slot):
                 pair = run.worker_uid, run.schedule_uid
                 lasts[pair] = lasts.get(pair, NOTHING).with_run(run)
             for missed in await self._store.newest_missed(part):
                 pair = missed.worker_uid, missed.schedule_uid
                 lasts[pair] = lasts.get(pair, NOTHING).with_missed(missed)
+            for pair in part:
+                self._lasts[pair] = lasts.get(pair, NOTHING)
+            self._known.update(part)
         for definition in self.outlook.floating:
-            by_schedule[definition.uid] = await self._of_schedule(definition)
-        self._lasts, self._by_schedule = lasts, by_schedule
-        self._streaks.clear()
+            if definition.uid not in self._by_schedule:
+                self._by_schedule[definition.uid] = await self._of_schedule(definition)
 
     async def _of_schedule(self, definition: Definition) -> Last:
         last = NOTHING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from bartos.overview import Overview
 from bartos.plan import schedule_rows
 from bartos.planning import Planner
 from bartos.schedules import load_schedules
+from bartos.store.lasts import LastRun, Pair
 from bartos.store.orders import (
     NOBODY,
     Closing,
@@ -50,6 +51,12 @@ class Telling(Store):
 
     news: News | None = None
     overview: Overview | None = None
+    read: list[Pair] = field(default_factory=list)
+    """Of whom the last run was asked for."""
+
+    async def newest_runs(self, pairs: Collection[Pair]) -> list[LastRun]:
+        self.read += pairs
+        return await super().newest_runs(pairs)
 
     def __post_init__(self) -> None:
         Store.__init__(self)
@@ -361,3 +368,61 @@ async def test_a_verdict_of_the_servers_that_a_claim_came_before_is_not_told() -
         await heard(reader, "range")
         desk.news.decided(change)
         assert await heard(reader, "range") == []
+
+
+async def test_where_others_run_something_only_theirs_is_read() -> None:
+    desk = Desk()
+    toml = """
+        [[schedule]]
+        name = "backup"
+        workers = "*"
+        every = "1h"
+        cmds = ["true"]
+
+        [[schedule]]
+        name = "report"
+        workers = "*"
+        pick = "one"
+        every = "1h"
+        cmds = ["true"]
+    """
+    overview = desk.store.overview
+    assert overview is not None
+
+    def configure(toml: str) -> None:
+        rows = schedule_rows(load_schedules([("bartos.toml", toml)]), [], NOON)
+        desk.planner.load(rows)
+
+    async def counts() -> dict[str, int]:
+        await desk.clock.sleep(3)
+        desk.store.read.clear()
+        return dict((await overview.standing(1, 1)).counts)
+
+    def pair(worker: str, schedule: str = "backup") -> Pair:
+        return desk.barto.uid(worker), schedule_uid(schedule)
+
+    configure(toml)
+    await desk.barto.worker("web1")
+    await desk.barto.run("web1", "backup", NOON, verdict=Verdict.FAILED, codes=(1,))
+    assert await counts() == {"failed": 1, "never_ran": 1}
+    assert desk.store.read == [pair("web1")]
+    await desk.barto.run("web1", "backup", NOON + SECOND)
+    await desk.barto.run("web2", "backup", NOON, verdict=Verdict.FAILED, codes=(1,))
+    await desk.barto.worker("web2")
+    desk.store.available = False
+    with pytest.raises(StoreUnavailable):
+        await counts()
+    desk.store.available = True
+    assert await counts() == {"ok": 1, "failed": 1, "never_ran": 1}
+    assert desk.store.read == [pair("web2")]
+    await desk.barto.run("web2", "report", NOON)
+    configure(toml.replace('"*"', '"web1"', 1).replace('pick = "one"', ""))
+    assert await counts() == {"ok": 2, "never_ran": 1}
+    assert sorted(desk.store.read) == sorted([pair("web1", "report"), pair("web2", "report")])
+    await desk.barto.run("web2", "backup", NOON + SECOND)
+    configure(toml)
+    assert await counts() == {"ok": 3}, "it was kept in step while it ran elsewhere"
+    assert desk.store.read == []
+    await desk.clock.sleep(600)
+    assert await counts() == {"ok": 3}
+    assert len(desk.store.read) == 2, "all is read anew now and then"
