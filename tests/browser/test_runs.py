@@ -6,7 +6,7 @@ import csv
 import json
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from bartos.web.assets import ASSETS
 from tests.acceptance.fleet import Fleet, schedule
@@ -143,6 +143,17 @@ def test_the_calendar_explains_as_one_types(fleet: Fleet, page: Page) -> None:
     # The backup of two workers at 02:17:41 UTC, each night of the week.
     cells = page.locator(".heat tbody tr td:nth-child(5)")
     expect(cells).to_have_text(["2"] * 7)
+
+
+def test_what_was_typed_before_the_script_came_is_explained(fleet: Fleet, page: Page) -> None:
+    def typed(route: Route) -> None:
+        page.locator("#expression").fill("Mon..Fri 02:30")
+        route.continue_()
+
+    page.route("**/calendar.*.js", typed)
+    page.goto(f"{fleet.url}/calendar")
+    expect(page.locator("#meaning")).to_contain_text("at 02:30 on weekdays")
+    page.unroute("**/calendar.*.js")
 
 
 def test_the_history_is_a_file(fleet: Fleet, page: Page) -> None:

@@ -75,4 +75,6 @@
   for (const one of document.querySelectorAll("[data-example]"))
     one.addEventListener("click", (event) => { event.preventDefault(); field.value = one.textContent; field.focus(); explain(); });
   if (!field.value) field.focus({ preventScroll: true });
+  // What was typed before this script came, or a browser has filled in again.
+  if (field.value !== field.defaultValue || zone.value !== zone.defaultValue) explain();
 })();

@@ -350,6 +350,7 @@
     if (wanted()) { mark(wanted()); go(target); }
     else if (following()) toEnd();
     tell();
+    if (field.value) search(target > 0);
     if (!complete) listen();
   }
   // The lines that the server has drawn make room for the same ones.
