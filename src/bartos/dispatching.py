@@ -171,8 +171,9 @@ class Dispatching:
 
     @property
     def dispatcher(self) -> Dispatcher:
-        """The decisions; there are some once the store was read."""
-        assert self._dispatcher is not None
+        """The decisions. Raises `StoreUnavailable` before the store was read."""
+        if self._dispatcher is None:
+            raise StoreUnavailable("the server has just started, and is still reading it")
         return self._dispatcher
 
     # -- told by others ---------------------------------------------------------------------------

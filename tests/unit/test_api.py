@@ -337,6 +337,15 @@ async def test_before_the_schedules_are_read_none_is_said_to_be_missing() -> Non
         assert answer.status == status
 
 
+async def test_before_the_store_was_read_nothing_can_be_cancelled() -> None:
+    barto = Barto()
+    headers = {"content-type": "application/json"}
+    path = "/api/v1/runs/00000000-0000-8000-8000-000000000000/cancel"
+    answer = await request(served(barto), path, method="POST", headers=headers, body=b"{}")
+    assert answer.status == 503
+    assert "still reading" in answer.json()["detail"]
+
+
 async def test_a_store_that_is_away_is_a_503_and_not_half_an_answer() -> None:
     barto = Barto()
     await barto.run("web1", "backup", printed=[(OUT, b"x")])
