@@ -9,6 +9,7 @@ failed. The last line is pytest's closing line, over both runs.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,9 @@ from pathlib import Path
 IN_FILES = ("--dist", "loadfile", "--no-loadscope-reorder")
 # A file's tests stay together and in order, as those that share a server need; the files come in
 # their own order, so that the slow ones, which stand first, do not come last.
+
+PATIENCE_S = 1800
+# pytest-xdist may wait for ever after one of its processes died.
 
 NO_TESTS_COLLECTED = 5  # pytest's exit code for it
 
@@ -78,9 +82,14 @@ def outcome_of(case: ET.Element) -> tuple[str, str]:
 def pytest(report: Path, *arguments: str) -> int:
     """Run pytest with a JUnit report; its exit code."""
     report.unlink(missing_ok=True)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", f"--junitxml={report}", *arguments], check=False
-    ).returncode
+    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *arguments]
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            print(f"pytest is ended, as it was not done after {PATIENCE_S} seconds", flush=True)
+            process.send_signal(signal.SIGINT)  # it writes its report on the way out
+            return process.wait()
 
 
 def run(arguments: list[str], nothing_may_be_skipped: bool) -> int:
