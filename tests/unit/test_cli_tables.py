@@ -240,6 +240,11 @@ def test_an_empty_status_teaches_the_next_step(missing: str) -> None:
     assert "barto " in last
 
 
+def test_a_state_that_only_a_server_knows_does_nothing_to_a_terminal() -> None:
+    first, *_ = status.status_lines({**STATUS, "counts": {"\x1b[2Jodd": 2}}, PIPE)
+    assert first.startswith("2 \\x1b[2Jodd")
+
+
 def test_a_command_that_status_tells_can_be_typed_whatever_a_worker_is_called() -> None:
     rows = [failing("sync", "nas 2; id", "failed"), failing("mail", "", "missed")]
     found = {**STATUS, "running": [], "next": [], "failing": rows}

@@ -74,7 +74,7 @@ def status_lines(found: Json, screen: Screen, rows: int = ROWS) -> Iterator[str]
 def _bar(found: Json, screen: Screen) -> Iterator[str]:
     """What is not well by how bad it is, then what is; the zone of the reader at the right."""
     parts = [
-        (f"{found['counts'][name]} {WORD.get(name, state_of(name).word)}", name)
+        (f"{found['counts'][name]} {WORD.get(name, plain(state_of(name).word))}", name)
         for name in by_badness(found["counts"])
     ]
     parts[_first_well(parts) : _first_well(parts)] = _hosts(found)
