@@ -1,8 +1,8 @@
 """Who is told of failures? Looks for what is new, has `bartos.alerts` decide, and delivers.
 
 What is to be told is stored before anything leaves, and is done with when a channel has taken it:
-a channel that is down is tried again and again, with growing delays, for a day. A crash between
-the two repeats that one message, with the same id.
+a channel that is down is tried again and again, with growing delays, for a day; a message that is
+refused waits alone. A crash between the two repeats that one message, with the same id.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bartos.alert_text import LINES, Around, Message, compose, lines_at_end, mes
 from bartos.alerts import Hanging, Known, decide
 from bartos.channels import NAMES, Channel, Channels
 from bartos.heartbeat import Beat, Heartbeat
-from bartos.outgoing import Undelivered
+from bartos.outgoing import Refused, Undelivered
 from bartos.plan import Plan
 from bartos.planning import Planner, facts_of
 from bartos.schedules import Definition
@@ -64,6 +64,8 @@ CLAIM_S: Final = 120.0
 """So long a sending is one server's: longer than any channel takes."""
 BACKOFF: Final = Backoff(first=5.0, cap=600.0)
 GIVE_UP_S: Final = DAY_S
+REFUSED_MOST: Final = 20
+"""After so many refused messages on end there is a pause."""
 WAITING_MAX: Final = 1000
 FORGET_EVERY_S: Final = 3600.0
 FORGET_S: Final = 60 * DAY_S
@@ -93,6 +95,9 @@ class ChannelState:
 @dataclass(slots=True)
 class _Health:
     failures: int = 0
+    """How often on end it was not reached."""
+    refused: int = 0
+    """How many messages on end it refused."""
     error: str = ""
 
 
@@ -343,16 +348,35 @@ class Alerting:
         if sending is None:
             return False
         message = await self._message(sending.alert)
+        health = self._health_of(name)
         try:
             said = await channel.send(message)
+        except Refused as error:
+            if not sending.tries:
+                log.error(
+                    "an alert was refused; it is tried again for a day",
+                    extra={
+                        "channel": name,
+                        "schedule": sending.alert.schedule,
+                        "error": str(error),
+                    },
+                )
+            health.failures, health.refused = 0, health.refused + 1
+            await self._failed(sending, str(error))
+            return health.refused % REFUSED_MOST != 0
         except Undelivered as error:
+            if not health.failures:
+                log.error(
+                    "an alert cannot be delivered; it is tried again for a day",
+                    extra={"channel": name, "error": str(error)},
+                )
+            health.failures += 1
             await self._failed(sending, str(error))
             return False
         await self._store.sent(sending, self._clock.now())
-        health = self._health_of(name)
-        if health.error:
+        if health.failures:
             log.info("alerts are delivered again", extra={"channel": name})
-        health.failures, health.error = 0, ""
+        health.failures, health.refused, health.error = 0, 0, ""
         log.info(
             "an alert was sent",
             extra={"channel": name, "alert": message.subject, "answer": said},
@@ -360,14 +384,7 @@ class Alerting:
         return True
 
     async def _failed(self, sending: Sending, error: str) -> None:
-        health = self._health_of(sending.channel)
-        if not health.error:
-            log.error(
-                "an alert cannot be delivered; it is tried again for a day",
-                extra={"channel": sending.channel, "error": error},
-            )
-        health.failures += 1
-        health.error = error
+        self._health_of(sending.channel).error = error
         now = self._clock.now()
         if now - sending.alert.due >= _us(GIVE_UP_S):
             await self._store.sent(sending, now, f"given up: {error}")

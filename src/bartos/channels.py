@@ -44,7 +44,8 @@ class Channel(Protocol):
         """Where it leads, for people; without any secret."""
 
     async def send(self, message: Message) -> str:
-        """Hand a message over; returns what was answered. Raises `outgoing.Undelivered`."""
+        """Hand a message over; returns what was answered. Raises `outgoing.Undelivered`, and of
+        that `outgoing.Refused` where it may take another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.message import EmailMessage
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -36,6 +37,8 @@ PROGRAM_S: Final = 30.0
 KEPT: Final = 4096
 """So many bytes of an answer are looked at."""
 SAID_MAX: Final = 300
+BUSY: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+"""Answers of 400 to 499 that are none to this message (RFC 9110 section 15.5.9, RFC 6585)."""
 SECRET_LEAST: Final = 12
 """A part of an address that has so many characters is shown to nobody."""
 THREADS: Final = 8
@@ -45,6 +48,10 @@ SENDMAIL: Final = ("/usr/sbin/sendmail", "/usr/lib/sendmail")
 
 class Undelivered(BartoError):
     """It did not go through, and why."""
+
+
+class Refused(Undelivered):
+    """It was understood, and is not wanted: of another message nothing is known by that."""
 
 
 @functools.cache
@@ -74,6 +81,10 @@ async def _in_thread(work: _Blocking, patience: float) -> str:
             return await running
     except TimeoutError as error:
         raise Undelivered(f"no answer within {patience:.0f} s") from error
+    except smtplib.SMTPDataError as error:
+        # All but the letter itself was agreed to by then; 5yz is for good (RFC 5321 section 4.2.1).
+        kind = Refused if error.smtp_code >= 500 else Undelivered
+        raise kind(_described(error)) from error
     except (OSError, ValueError, http.client.HTTPException, smtplib.SMTPException) as error:
         raise Undelivered(_described(error)) from error
     finally:
@@ -121,7 +132,8 @@ class Posted:
 async def fetch(url: str, posted: Posted | None = None, *, patience: float = PATIENCE_S) -> str:
     """GET an address, or POST JSON to it; returns the answer's status in words.
 
-    Raises `Undelivered` for all but 2xx; a redirect is not followed.
+    Raises `Undelivered` for all but 2xx, and of that `Refused` where it is 4xx but says nothing of
+    time or number; a redirect is not followed.
     """
     return await _in_thread(_Exchange(url, posted, patience), patience)
 
@@ -168,7 +180,9 @@ class _Exchange:
             host = urlsplit(leads).hostname
             where = f" to {clean(host)}" if host else ""
             raise Undelivered(f"it answers {status}: a redirect{where}, which is not followed")
-        raise Undelivered(_short(f"it answers {status}{f': {said}' if said.strip() else ''}"))
+        refused = 400 <= answer.status < 500 and answer.status not in BUSY
+        kind = Refused if refused else Undelivered
+        raise kind(_short(f"it answers {status}{f': {said}' if said.strip() else ''}"))
 
     def _without_secrets(self, said: str) -> str:
         """An answer without the address: "Cannot POST /hooks/SECRET" is what some say."""
@@ -254,7 +268,8 @@ async def run_program(
 
     Nothing of the server's environment is handed on but the few variables that any program needs.
     After `patience` seconds it is killed, with all its children. Raises `Undelivered` where it
-    cannot be started, is killed, or ends with another code than 0.
+    cannot be started or takes too long, or ends with 75 (later: sysexits.h), and `Refused` where it
+    ends otherwise than with 0.
     """
     kept = {name: os.environ[name] for name in ("HOME", "USER", "LOGNAME") if name in os.environ}
     variables = {"PATH": PATH, "LANG": "C.UTF-8", **kept, **environment}
@@ -294,7 +309,8 @@ async def run_program(
     if code == 0:
         return "it ended with 0"
     how = f"it was killed by signal {-code}" if code < 0 else f"it ended with {code}"
-    raise Undelivered(f"{how}{f': {text}' if text.strip() else ''}")
+    kind = Undelivered if code == os.EX_TEMPFAIL else Refused
+    raise kind(f"{how}{f': {text}' if text.strip() else ''}")
 
 
 async def _write(process: asyncio.subprocess.Process, data: bytes) -> None:

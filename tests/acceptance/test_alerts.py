@@ -21,7 +21,7 @@ import pytest
 
 from bartos.alert_text import Around, compose
 from bartos.channels import CommandChannel, MailChannel, WebhookChannel, letter
-from bartos.outgoing import MailServer, Undelivered, fetch, mail, run_program
+from bartos.outgoing import MailServer, Refused, Undelivered, fetch, mail, run_program
 from bartos.store.alerts import AlertRow, Member
 from libbarto.toml_text import toml_text
 from tests.acceptance.fleet import Fleet
@@ -92,6 +92,8 @@ class Post:
     """A mail server that takes letters, as far as RFC 5321 is needed for that."""
 
     refuse: bool = False
+    answer: str = "250 taken"
+    """What is said to a letter."""
     letters: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     port: int = 0
@@ -118,7 +120,7 @@ class Post:
                 found = message_from_bytes(data[:-5], policy=default)
                 assert isinstance(found, EmailMessage)
                 self.letters.append(found)
-                writer.write(b"250 taken\r\n")
+                writer.write(f"{self.answer}\r\n".encode())
             else:
                 writer.write(b"250 ok\r\n")
         writer.close()
@@ -225,6 +227,18 @@ async def test_other_answers_are_told(web: Web, path: str, said: str) -> None:
     assert str(caught.value) == said
 
 
+@pytest.mark.parametrize(
+    ("status", "refused"),
+    [(400, True), (404, True), (413, True), (408, False), (429, False), (302, False), (503, False)],
+)
+async def test_only_what_is_about_the_message_is_a_refusal_of_it(
+    web: Web, status: int, refused: bool
+) -> None:
+    with pytest.raises(Undelivered) as caught:
+        await WebhookChannel(f"{web.url}/{status}").send(MESSAGE)
+    assert isinstance(caught.value, Refused) == refused
+
+
 async def test_an_answer_that_says_the_address_again_tells_no_secret(web: Web) -> None:
     with pytest.raises(Undelivered) as caught:
         await fetch(f"{web.url}/echo?key=T0K3N-0123456789&x=/404")
@@ -281,9 +295,16 @@ async def test_mail_has_no_header_that_others_wrote() -> None:
         assert (got["Bcc"], got["X"]) == (None, None)
         assert got["Subject"] == "[barto] backup failed on web1 Bcc: all@example.org"
         assert "    größer" in got.get_content()
-        post.refuse = True
-        with pytest.raises(Undelivered, match="the recipient was refused: nobody here"):
+        post.answer = "554 looks like spam"
+        with pytest.raises(Refused, match="it answers 554 looks like spam"):
             await channel.send(MESSAGE)
+        post.answer = "451 try later"
+        with pytest.raises(Undelivered, match="it answers 451 try later") as later:
+            await channel.send(MESSAGE)
+        post.refuse = True
+        with pytest.raises(Undelivered, match="the recipient was refused: nobody here") as nobody:
+            await channel.send(MESSAGE)
+        assert not any(isinstance(one.value, Refused) for one in (later, nobody))
 
 
 async def test_sendmail_takes_the_letter_on_its_input(tmp_path: Path) -> None:
@@ -300,8 +321,12 @@ async def test_sendmail_takes_the_letter_on_its_input(tmp_path: Path) -> None:
 
 async def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
     command = program(tmp_path / "a.py", "import sys; sys.exit('no such \\x1b[1mroom')")
-    with pytest.raises(Undelivered, match="it ended with 1: no such room"):
+    with pytest.raises(Refused, match="it ended with 1: no such room"):
         await CommandChannel(command).send(MESSAGE)
+    later = program(tmp_path / "b.py", "import sys; sys.exit(75)")
+    with pytest.raises(Undelivered, match="it ended with 75") as caught:
+        await CommandChannel(later).send(MESSAGE)
+    assert not isinstance(caught.value, Refused)
     with pytest.raises(Undelivered, match="cannot be started: No such file"):
         await CommandChannel(["/nonexistent/tell"]).send(MESSAGE)
 

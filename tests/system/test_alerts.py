@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from bartos.alert_text import Message
+from bartos.alerting import REFUSED_MOST
 from bartos.heartbeat import Heartbeat
-from bartos.outgoing import Undelivered
+from bartos.outgoing import Refused, Undelivered
 from bartos.store.alerts import AlertNews, AlertRow, Member
 from bartos.watch import Stuck
 from libbarto.clock import SECOND
@@ -39,9 +40,10 @@ FINE = TOML.replace('"false"', '"true"')
 
 @dataclass
 class Recorder:
-    """A channel that keeps what it is given, while it is not `down`."""
+    """A channel that keeps what it is given, while it is not `down`, but that of one schedule."""
 
     down: bool = False
+    refuses: str = ""
     tries: int = 0
     got: list[Message] = field(default_factory=list)
     place: str = "a test"
@@ -50,6 +52,8 @@ class Recorder:
         self.tries += 1
         if self.down:
             raise Undelivered("refused")
+        if self.refuses and self.refuses in message.subject:
+            raise Refused("it answers 400 Bad Request")
         self.got.append(message)
         return "kept"
 
@@ -141,6 +145,57 @@ async def test_a_channel_that_is_down_is_tried_with_growing_delays(scene: Scene)
     assert scene.channel.subjects == ["backup failed on web1"]
     assert alerting.down == []
     assert [one.error for one in await alerting.states()] == [""]
+    await scene.barto.close()
+
+
+async def waiting(scene: Scene, *schedules: str) -> None:
+    """Alerts of these are to be told now."""
+    store, now = scene.barto.store, scene.barto.clock.now()
+    looked = await store.begin_alerts(now)
+    rows = [
+        AlertRow(
+            name.encode().ljust(16), "failed", b"x" * 16, name, now, now,
+            (Member("web1", "lost", 0),), 1,
+        )
+        for name in schedules
+    ]  # fmt: skip
+    news = AlertNews(looked.looked, looked.looked + 1, (), rows, ("webhook",))
+    assert await store.commit_alerts(news)
+
+
+async def test_a_message_that_is_refused_delays_no_other(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("ERROR", "bartos.alerts")
+    await scene.begin("web1", toml=TOML.replace('"minutely"', '"2040-01-01"'))
+    assert scene.barto.server is not None
+    alerting = scene.barto.server.alerting
+    scene.channel.refuses = "poison"
+    await waiting(scene, "poison")
+    await scene.pass_(minutes=15)
+    assert 5 <= scene.channel.tries <= 9, "with growing delays"
+    assert alerting.down == ["webhook"]
+    assert [one.error for one in await alerting.states()] == ["it answers 400 Bad Request"]
+    await scene.pass_(seconds=1)
+    await waiting(scene, *[f"good{number}" for number in range(3)])
+    await scene.pass_(seconds=10)
+    assert len(scene.channel.subjects) == 3, "though the other was refused until now"
+    assert alerting.down == []
+    assert [one.waiting for one in await alerting.states()] == [1]
+    scene.channel.refuses = ""
+    await scene.pass_(minutes=11)
+    assert "poison failed on web1" in scene.channel.subjects
+    said = [record.message for record in caplog.records]
+    assert said == ["an alert was refused; it is tried again for a day"]
+    await scene.barto.close()
+
+
+async def test_a_channel_that_refuses_all_is_not_flooded(scene: Scene) -> None:
+    await scene.begin("web1", toml=TOML.replace('"minutely"', '"2040-01-01"'))
+    scene.channel.refuses = "poison"
+    await waiting(scene, *(f"poison{number}" for number in range(500)))
+    await scene.pass_(seconds=30)
+    assert 40 <= scene.channel.tries <= 7 * REFUSED_MOST
     await scene.barto.close()
 
 
