@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import pytest
 from starlette.types import ASGIApp
@@ -14,8 +15,9 @@ from starlette.types import ASGIApp
 from bartos.api.app import create_app
 from bartos.api.guard import over_unix_socket
 from bartos.services import Facts
+from bartos.store.orders import Closing, DispatchChange, IntentRow
 from bartos.store.port import ScheduleRow
-from libbarto.identity import schedule_uid
+from libbarto.identity import Kind, schedule_uid
 from libbarto.message.v2.record import Verdict
 from tests.asgi import Response, request
 from tests.faces import ERR, KEY, MARKER, NOON, OUT, SECOND, Barto
@@ -158,6 +160,41 @@ async def test_a_beginning_of_several_ids_lists_them() -> None:
 @pytest.mark.parametrize("name", ["@last", "ff", "nonsense", "-", "@first", "f" * 33])
 async def test_a_run_that_is_not_there_is_not_found(name: str) -> None:
     assert (await problem(Barto(), f"/api/v1/runs/{name}"))["status"] == 404
+
+
+def an_order(number: int, worker: str = "web1") -> IntentRow:
+    return IntentRow(
+        run_id=bytes([number] * 16),
+        kind=int(Kind.MANUAL),
+        schedule_uid=bytes(16),
+        schedule="backup",
+        slot=NOON,
+        spec=b"",
+        created_at=NOON,
+        until=NOON + 3600 * SECOND,
+        worker=worker,
+        who="ann",
+    )
+
+
+async def test_a_start_that_waits_for_its_worker_is_told_by_its_id_and_a_beginning_of_it() -> None:
+    barto = Barto()
+    orders = (an_order(0), an_order(0xAB), an_order(0xAC, worker=""))
+    await barto.store.commit_dispatch(DispatchChange(intents=orders))
+    for begin, whole in (("abab", "ab" * 16), ("ab" * 16, "ab" * 16), ("0", "00" * 16)):
+        told = await got(barto, f"/api/v1/why?run={begin}")
+        assert (told["state"], told["run"], UUID(told["order"]).hex) == ("waiting", None, whole)
+    said = await problem(barto, "/api/v1/runs/abab")
+    assert said["detail"] == "that start of backup has no run yet: it waits for web1"
+    said = await problem(barto, "/api/v1/runs/acac")
+    assert said["detail"].endswith("it waits for a worker that takes it")
+    for several in ("a", "@last", "beef", "web"):
+        assert (await problem(barto, f"/api/v1/why?run={several}"))["status"] == 404
+    given_up = Closing(an_order(0xAB), NOON, Verdict.MISSED, "web1 was away")
+    await barto.store.commit_dispatch(DispatchChange(closings=(given_up,)))
+    said = await problem(barto, "/api/v1/runs/abab")
+    assert said["detail"] == "that start of backup has no run: web1 was away"
+    assert (await got(barto, "/api/v1/why?run=abab"))["state"] == "missed"
 
 
 async def test_output_is_the_very_bytes_in_order() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -11,10 +12,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from barto_cli.client import NO_SUCH_THING, Failure
+from barto_cli.commands.history import show
+from barto_cli.commands.logs import Asked, logs
 from barto_cli.commands.why import told
 from barto_cli.commands.why import why as why_command
 from barto_cli.given import Given
-from barto_cli.render import Format, Screen, width_of
+from barto_cli.render import Format, Screen, lines_of, width_of
 from barto_cli.times import UTC_ZONE, Zone, moment
 from bartos import why
 from bartos.api.why import Why
@@ -141,3 +144,64 @@ def test_a_short_beginning_of_an_id_means_the_run_where_no_schedule_is_called_so
             asked(subject, **more)
     with pytest.raises(Failure, match="without --on and --at"):
         asked("@last", on="web1")
+
+
+WAITS = {
+    "headline": "backup on web1, by hand at 02:00: waiting.",
+    "because": ["web1 is away."],
+    "text": "backup waits for web1",
+    "state": "waiting",
+    "slot": "2026-11-24T02:00:00Z",
+    "worker": "web1",
+    "schedule": "backup",
+    "order": "abababab-abab-abab-abab-abababababab",
+}
+
+
+class Waits:
+    """A server that has one start that waits, and no run."""
+
+    def get(self, path: str, query: dict[str, str | None] | None = None) -> dict[str, object]:
+        if path == "/api/v1/why" and query is not None and query["run"] == "abab":
+            return dict(WAITS)
+        if path.startswith("/api/v1/names/"):
+            return {"names": []}
+        raise Failure(NO_SUCH_THING, "no run has an id that begins so")
+
+
+def given_that_waits(form: Format) -> tuple[Given, list[str], list[str]]:
+    written: list[str] = []
+    noted: list[str] = []
+    screen = replace(SCREEN, terminal=False)
+    given = SimpleNamespace(
+        **{"client": Waits(), "screen": screen, "form": form, "for_people": form is Format.TABLE},
+        **{"write": written.extend, "note": noted.append},
+        emit=lambda listing: written.extend(lines_of(listing, form, screen)),
+    )
+    return cast(Given, given), written, noted
+
+
+def test_show_and_logs_of_a_start_that_waits_say_for_whom() -> None:
+    given, written, noted = given_that_waits(Format.TABLE)
+    show(given, "abab")
+    logs(given, Asked("abab"))
+    assert written == ["backup waits for web1"]
+    assert noted == [
+        "nothing is printed yet: backup on web1, by hand at 02:00: waiting. web1 is away."
+    ]
+    given, written, _ = given_that_waits(Format.JSON)
+    show(given, "abab")
+    (row,) = json.loads("".join(written))
+    assert (row["id"], row["verdict"], row["reason"]) == (
+        WAITS["order"],
+        "waiting",
+        "web1 is away.",
+    )
+
+
+def test_show_and_logs_of_what_is_no_start_either_say_that_there_is_none() -> None:
+    given, *_ = given_that_waits(Format.TABLE)
+    with pytest.raises(Failure, match="no run has an id"):
+        show(given, "beef")
+    with pytest.raises(Failure, match="no run has an id"):
+        logs(given, Asked("beef"))

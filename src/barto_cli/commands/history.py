@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from barto_cli import times
-from barto_cli.client import UNREACHABLE, USAGE, Failure
+from barto_cli.client import NO_SUCH_THING, UNREACHABLE, USAGE, Failure
 from barto_cli.given import Given
 from barto_cli.render import (
     COLOURS,
@@ -189,12 +189,39 @@ def signal_name(number: object) -> str:
 
 def show(given: Given, run: str) -> None:
     """All about one run: how it ended and why, and what happened when."""
-    found = given.client.get(run_path(run))
+    try:
+        found = given.client.get(run_path(run))
+    except Failure as failure:
+        if failure.exit_code != NO_SUCH_THING or not _waits(given, run):
+            raise
+        return
     if not given.for_people:
         keys = [key for key in RUN_KEYS if key not in {"count", "last_slot"}]
         given.emit(Listing((), [found], (*keys, "steps", "earlier")))
         return
     given.write(about(given.screen, found, _asked_why(given, found)))
+
+
+def _waits(given: Given, run: str) -> bool:
+    """Tell of a start that has no run, as its worker is away; False where none is named so."""
+    from barto_cli.commands.why import not_begun, tell
+
+    found = not_begun(given, run)
+    if found is None:
+        return False
+    if given.for_people:
+        tell(given, found)
+        return True
+    row = {
+        **dict.fromkeys((*RUN_KEYS, "steps", "earlier")),
+        **{key: found[key] for key in ("slot", "worker", "schedule")},
+        "id": found["order"],
+        "verdict": found["state"],
+        "reason": " ".join(found["because"]),
+    }
+    keys = [key for key in RUN_KEYS if key not in {"count", "last_slot"}]
+    given.emit(Listing((), [row], (*keys, "steps", "earlier")))
+    return True
 
 
 def _asked_why(given: Given, run: Mapping[str, Any]) -> Mapping[str, Any]:

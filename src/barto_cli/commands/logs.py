@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from barto_cli import lines, times
-from barto_cli.client import UNREACHABLE, Failure
+from barto_cli.client import NO_SUCH_THING, UNREACHABLE, Failure
 from barto_cli.commands.history import outcome, run_path
 from barto_cli.commands.naming import has_run, is_schedule, unknown
 from barto_cli.given import Given
@@ -70,7 +70,18 @@ def logs(given: Given, asked: Asked) -> None:
     if asked.what == LAST and asked.whole and given.form is Format.TABLE:
         _bytes(given, LAST, asked)
         return
-    found = _named(given, asked)
+    try:
+        found = _named(given, asked)
+    except Failure as failure:
+        if failure.exit_code != NO_SUCH_THING or not _RUN.fullmatch(asked.what):
+            raise
+        from barto_cli.commands.why import not_begun
+
+        waits = not_begun(given, asked.what)
+        if waits is None:
+            raise
+        given.note(f"nothing is printed yet: {' '.join([waits['headline'], *waits['because']])}")
+        return
     if asked.fold:
         _folded(given, asked, found)
     elif isinstance(found, str):

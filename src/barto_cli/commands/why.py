@@ -30,10 +30,30 @@ def why(given: Given, subject: str, *, on: str | None, at: str | None) -> None:
     found = _asked(given, subject, on, at)
     if given.form is not Format.TABLE:
         given.write([json_text(found, indent=2 if given.form is Format.JSON else None)])
-    elif given.screen.terminal:
+    else:
+        tell(given, found)
+
+
+def tell(given: Given, found: Json) -> None:
+    """Write an answer for people."""
+    if given.screen.terminal:
         given.write(told(found, given.screen))
     else:
         given.write([safe_lines(found["text"])])
+
+
+def not_begun(given: Given, run: str) -> Json | None:
+    """What is known of a start without a run that `run` names: it waits for its worker, or was
+    given up. None where there is no such start."""
+    zone = given.screen.zone.name
+    query = {"run": run, "timezone": zone if "/" in zone or zone == "UTC" else None}
+    try:
+        found: Json = given.client.get(PATH, query)
+    except Failure as failure:
+        if failure.exit_code != NO_SUCH_THING:
+            raise
+        return None
+    return found if found.get("order") else None
 
 
 def _asked(given: Given, subject: str, on: str | None, at: str | None) -> Json:

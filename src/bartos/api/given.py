@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from bartos.api.problems import Problem
 from bartos.services import Services
+from bartos.store.orders import OrderRow
 from bartos.store.port import RunFilter, RunRow, Store
 from libbarto.identity import uuid_text
 
@@ -50,7 +51,10 @@ async def find_run(store: Store, text: str) -> RunRow:
         raise Problem(HTTPStatus.NOT_FOUND, f'"{text}" is not the id of a run')
     found = await store.runs_like(prefix, CANDIDATES)
     if not found:
-        raise Problem(HTTPStatus.NOT_FOUND, f'no run has an id that begins with "{text}"')
+        order = await find_order(store, text)
+        if order is None:
+            raise Problem(HTTPStatus.NOT_FOUND, f'no run has an id that begins with "{text}"')
+        raise Problem(HTTPStatus.NOT_FOUND, _not_begun(order))
     if len(found) > 1:
         candidates = [
             {"id": uuid_text(row.run_id), "schedule": row.schedule, "worker": row.worker}
@@ -62,3 +66,27 @@ async def find_run(store: Store, text: str) -> RunRow:
             candidates=candidates,
         )
     return found[0]
+
+
+async def find_order(store: Store, text: str) -> OrderRow | None:
+    """The start without a run that `text`, its id or a unique beginning of that, names: it waits
+    for its worker, or was given up."""
+    prefix = text.lower().replace("-", "")
+    if _PREFIX.fullmatch(prefix) is None:
+        return None
+    least = int(prefix.ljust(32, "0"), 16)
+    after = (least - 1).to_bytes(16, "big") if least else b""
+    near = await store.ordered(after, CANDIDATES)
+    found = [one for one in near if one.run_id.hex().startswith(prefix) and not one.ran]
+    if len(found) != 1:
+        return None
+    orders = await store.orders(run_id=found[0].run_id)
+    return next((order for order in orders if not order.claimed), None)
+
+
+def _not_begun(order: OrderRow) -> str:
+    """That there is no run of it, and why."""
+    what = f"that start of {order.intent.schedule or 'a command'} has no run"
+    if order.verdict is None:
+        return f"{what} yet: it waits for {order.intent.worker or 'a worker that takes it'}"
+    return f"{what}: {order.reason or order.verdict.word}"

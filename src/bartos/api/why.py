@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from bartos import why
 from bartos.api.asked import Time
-from bartos.api.given import Given, find_run
+from bartos.api.given import Given, find_order, find_run
 from bartos.api.models import instant_of, maybe
 from bartos.api.problems import Problem
 from bartos.asking_why import Answer, Asked, Asking, NotKnown
+from bartos.store.orders import OrderRow
 from bartos.store.port import RunRow, SlotRange
 from libbarto.identity import uuid_text
 
@@ -55,6 +55,7 @@ class Why(BaseModel):
     next_start: datetime | None
     steps: list[Step]
     run: str | None = Field(description="the id of the run, where there is one")
+    order: str | None = Field(description="the id of a start by hand that has no run")
     others: dict[str, int] = Field(description="on how many other workers it is in which state")
     text: str
 
@@ -79,6 +80,7 @@ class Why(BaseModel):
             next_start=maybe(told.next_at),
             steps=[Step.of(step) for step in told.steps],
             run=run,
+            order=uuid_text(cover.intent.run_id) if isinstance(cover, OrderRow) else None,
             others=dict(facts.others),
             text=told.text,
         )
@@ -116,12 +118,13 @@ async def ask_why(
     asking = Asking(given)
     if run is not None:
         try:
-            ordered = await given.store.orders(run_id=UUID(run).bytes)
-        except ValueError:
-            ordered = []
-        if ordered and not ordered[0].claimed:
-            return Why.of(await asking.why_order(ordered[0], timezone))
-        return Why.of(await asking.why_run(await find_run(given.store, run), timezone))
+            row = await find_run(given.store, run)
+        except Problem as problem:
+            order = await find_order(given.store, run)
+            if problem.status != HTTPStatus.NOT_FOUND or order is None:
+                raise
+            return Why.of(await asking.why_order(order, timezone))
+        return Why.of(await asking.why_run(row, timezone))
     assert schedule is not None
     asked = Asked(schedule, worker, None if at is None else instant_of(at), timezone)
     try:
