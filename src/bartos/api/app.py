@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.websockets import WebSocket
 
 from bartos.api import (
@@ -35,6 +35,7 @@ from bartos.api import (
     workers,
 )
 from bartos.api import exec as ad_hoc
+from bartos.api.asked import only_known
 from bartos.api.description import install as describe
 from bartos.api.etags import ETags
 from bartos.api.guard import Guard
@@ -97,10 +98,10 @@ def create_app(
         plan,
         why,
         alerts,
-        health,
         join,
     ):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(only_known)])
+    app.include_router(health.router)  # who probes may add parameters of its own
     pages.install(app)
     describe(app)
     app.add_api_websocket_route(CLI_PATH, cli_endpoint)

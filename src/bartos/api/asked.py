@@ -1,16 +1,22 @@
 """What may parameters and bodies hold? The types of those that would be read too kindly: a number
-is no time, and 0 is no `false`, so that what is accepted is what the description says.
+is no time, 0 is no `false`, and a parameter that there is not is refused, so that what is accepted
+is what the description says.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date
+from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import Query
+from fastapi import Query, Request
+from fastapi.dependencies.models import Dependant
 from pydantic import AwareDatetime, BeforeValidator, Strict, WithJsonSchema
 
+from bartos.api.problems import Problem
+from bartos.nearest import nearest
 from libbarto.message.v2.record import Verdict
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
@@ -56,3 +62,38 @@ AnyWords = Annotated[
     Query(description="one or more; any of them"),
 ]
 """Verdicts, or what a start has instead."""
+
+
+# -- which parameters there are -------------------------------------------------------------------
+
+
+async def only_known(request: Request) -> None:
+    """A dependency of every route: raises `Problem` (422) for a parameter of the query that the
+    route has not, with the one that may be meant; a filter that is mistyped would filter nothing.
+    """
+    asked = dict.fromkeys(request.query_params)
+    if not asked:
+        return
+    known = sorted(set(_parameters(request.scope["route"].dependant)))
+    faults = [
+        {"where": f"query.{name}", "message": _unknown(name, known)}
+        for name in asked
+        if name not in known
+    ]
+    if faults:
+        said = "; ".join(f"{one['where']}: {one['message']}" for one in faults)
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, said, errors=faults)
+
+
+def _parameters(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for one in dependant.dependencies:
+        yield from _parameters(one)
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    if not known:
+        return "there is no such parameter, and none at all here"
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+    return f"there is no such parameter; {hint}"

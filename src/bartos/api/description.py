@@ -60,7 +60,7 @@ MEANINGS: Final = {
     HTTPStatus.CONFLICT: "Several things are meant by that, or it cannot be done as things are.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
     HTTPStatus.MISDIRECTED_REQUEST: "A browser called this server by a name that is not its own.",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "A parameter or the body cannot be read.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "The body or a parameter cannot be read, or is not known.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database does not answer now; ask again.",
 }
 
@@ -254,7 +254,7 @@ def _errors(operation: Json, path: str, *, guarded: bool) -> list[HTTPStatus]:
         found += [HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE]
     if "verdict" in names:
         found.append(HTTPStatus.BAD_REQUEST)
-    if names or body:
+    if path.startswith("/api/"):  # where a parameter that there is not is refused
         found.append(HTTPStatus.UNPROCESSABLE_ENTITY)
     return found
 
