@@ -76,6 +76,10 @@ def runs(
     rows.sort(key=lambda row: times.read(str(row["last_slot"])), reverse=True)
     rows = rows[:limit]
     given.emit(Listing(run_columns(given.screen, rows), rows, RUN_KEYS))
+    if not rows and (worker or schedule):
+        from barto_cli.commands.naming import mistyped
+
+        given.note(mistyped(given, schedule=schedule, worker=worker))
     if not rows and given.for_people:
         given.note("nothing ran that fits")
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from barto_cli import lines, times
 from barto_cli.client import NO_SUCH_THING, UNREACHABLE, Failure
 from barto_cli.commands.history import outcome, run_path
-from barto_cli.commands.naming import has_run, is_schedule, unknown
+from barto_cli.commands.naming import has_run, is_schedule, mistyped, unknown
 from barto_cli.given import Given
 from barto_cli.lines import Line, Lines, bytes_of
 from barto_cli.render import COLOURS, DIM, Format, Listing, Row, plain
@@ -153,8 +153,18 @@ def _meant(given: Given, asked: Asked, schedule: str) -> list[Json]:
     return runs
 
 
+def _be_known(given: Given, asked: Asked, runs: Sequence[Json]) -> None:
+    """Raises `Failure` where nothing was found, and the worker is one that there is not."""
+    if runs or not asked.worker:
+        return
+    said = mistyped(given, worker=asked.worker)
+    if said:
+        raise Failure(NO_SUCH_THING, said)
+
+
 def _of_schedule(given: Given, asked: Asked, schedule: str, wanted: re.Pattern[str] | None) -> None:
     runs = _meant(given, asked, schedule)
+    _be_known(given, asked, runs)
     if not runs and not asked.follow:
         where = f" on {asked.worker}" if asked.worker else ""
         given.note(f"{plain(schedule)} has not run{where}" + (" since then" if asked.since else ""))
@@ -480,6 +490,7 @@ def _as_row(line: Line) -> Row:
 def _folded(given: Given, asked: Asked, found: Json | str) -> None:
     """Groups of hosts whose runs ended and printed alike; of the others how they differ."""
     runs = _newest(given, found, asked.worker) if isinstance(found, str) else [found]
+    _be_known(given, asked, runs)
     if not runs:
         given.note(f"{plain(asked.what)} has not run")
         return
