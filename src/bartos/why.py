@@ -366,6 +366,8 @@ class _Teller:
             NOT_FOLLOWED: self._not_followed,
         }
         yield from tell.get(self.state, self._never_due)()
+        if self.facts.removed is not None:
+            yield f"It is not in force any more, since {self.face.about(self.facts.removed)}."
 
     def _by_whom(self) -> Iterator[str]:
         order = self.facts.order
@@ -757,8 +759,6 @@ class _Teller:
             yield f"No set of schedules with it was ever confirmed{where}."
             if not self.facts.connected:
                 yield f"{self._the_worker()} is away."
-        if self.facts.removed is not None:
-            yield f"It is not in force any more, since {self.face.about(self.facts.removed)}."
 
     def _no_worker(self) -> Iterator[str]:
         policies = self.facts.policies or Policies()
@@ -782,8 +782,8 @@ class _Teller:
     def _never_due(self) -> Iterator[str]:
         timer, policies = self.facts.timer, self.facts.policies
         if self.facts.removed is not None:
-            yield f"It is not in force any more, since {self.face.about(self.facts.removed)}."
-        elif policies is not None and not policies.enabled:
+            return  # which is said of all that is not in force
+        if policies is not None and not policies.enabled:
             yield "The schedule is disabled (enabled = false)."
         elif policies is not None and policies.after:
             yield f"It runs when {safe(policies.after)} has ended, which has not happened yet."

@@ -709,7 +709,10 @@ def test_what_was_never_due_says_why() -> None:
     found = explain(some(**never))
     assert (found.headline, found.act) == ("backup on web1: never due.", Act.NO)
     assert told(**never) == "It has not been due yet."
-    assert told(removed=DUE, **never) == "It is not in force any more, since Tue 24 Nov 02:00."
+    gone = "It is not in force any more, since Tue 24 Nov 02:00."
+    assert told(removed=DUE, **never) == gone
+    ran = explain(some(a_run(Verdict.FAILED, exit_code=1), removed=DUE, policies=None))
+    assert ran.because[-1] == gone, "whatever became of its last start"
     off = Policies(enabled=False)
     assert told(policies=off, **never) == "The schedule is disabled (enabled = false)."
     follows = Policies(after="fetch")
