@@ -196,6 +196,34 @@ class Settings(Common):
         return secret(self.api_key, self.api_key_file, "api_key")
 
 
+AT_ONCE: Final = frozenset(
+    ("timezone", "retain", "alerts", "heartbeat", "allow_exec", "lost_after")
+)
+"""Settings that a reload puts in force; all others count from the next start."""
+
+
+def changed_settings(old: Settings, new: Settings) -> str:
+    """Which settings differ, by the names that the file has for them, and which of them wait for
+    a restart; "" for none. Values are not told: some are secret.
+
+    >>> changed_settings(Settings(), Settings(allow_exec=True, port=1, retain={"total": "1GiB"}))
+    'settings [retain], allow_exec; at the next start of bartos port'
+    """
+    fields = type(new).model_fields
+    names = [name for name in fields if getattr(old, name) != getattr(new, name)]
+
+    def written(*, at_once: bool) -> str:
+        return ", ".join(
+            f"[{name}]" if any(isinstance(getattr(it, name), Keys) for it in (old, new)) else name
+            for name in names
+            if (name in AT_ONCE) == at_once
+        )
+
+    now, later = written(at_once=True), written(at_once=False)
+    said = (f"settings {now}" if now else "", f"at the next start of bartos {later}")
+    return "; ".join(part for part in (said if later else said[:1]) if part)
+
+
 SCHEMA: Final = Schema(
     Settings,
     wrong={

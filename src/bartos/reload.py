@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bartos.config import Configuration
+from bartos.config import Configuration, changed_settings
 from bartos.plan import changes, removes_too_much, schedule_rows
 from bartos.planning import Planner
 from bartos.store.port import Store
@@ -145,10 +145,13 @@ class Reloader:
             now = self._clock.now()
             await self._store.replace_schedules(schedule_rows(new, before, now), now)
             self._planner.load(await self._store.schedules())
+        settings = ""
+        if self.configuration is not None:
+            settings = changed_settings(self.configuration.settings, configuration.settings)
         self.configuration = configuration
         self.error = ""
         if difference or not first:
-            log.info(
-                "configuration read", extra={"schedules": len(new), "changes": str(difference)}
-            )
+            said = [str(difference)] if difference or not settings else []
+            changed = "; ".join([*said, *([settings] if settings else [])])
+            log.info("configuration read", extra={"schedules": len(new), "changes": changed})
         self._changed()

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 import barto_cli.config
 import bartoc.config
 import bartos.config
-from bartos.config import check_files, load_all, load_settings
+from bartos.config import changed_settings, check_files, load_all, load_settings
 from libbarto.config import Endpoint, Loaded, parse_url, secret
 from libbarto.errors import ConfigError, UserError
 from libbarto.places import places, shown_path
@@ -477,3 +477,19 @@ def test_a_secret_s_file_must_hold_one(tmp_path: Path) -> None:
     empty.write_text("\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="is empty"):
         secret(None, empty, "key")
+
+
+def test_a_reload_tells_which_settings_changed_and_which_wait_for_a_restart(home: Path) -> None:
+    def read(text: str) -> bartos.config.Settings:
+        return load_all(bartos_toml(home, text), environment=NOTHING).settings
+
+    plain = read("")
+    assert changed_settings(plain, read("")) == ""
+    assert changed_settings(plain, read("allow_exec = true\n")) == "settings allow_exec"
+    alerts = 'allow_exec = true\n[heartbeat]\nurl = "https://x.example/1"\n'
+    assert changed_settings(plain, read(alerts)) == "settings [heartbeat], allow_exec"
+    secret_key = read('api_key = "an old and secret key"\n[mariadb]\nhost = "db"\n')
+    assert changed_settings(plain, secret_key) == "at the next start of bartos api_key, [mariadb]"
+    assert changed_settings(secret_key, read('lost_after = "1d"\n')) == (
+        "settings lost_after; at the next start of bartos api_key, [mariadb]"
+    )
