@@ -220,14 +220,22 @@ def drain(given: Given, worker: str, length: str | None, until: str | None, how:
 
 def _until_idle(given: Given, path: str, worker: str) -> None:
     """Wait until nothing runs on a worker; how many do is shown meanwhile."""
-    most = 0
+    most, here = 0, True
     with given.progress.waiting():
         while True:
-            running = given.client.get(path)["running"]
+            found = given.client.get(path)
+            running = found["running"]
             if not running:
                 return
+            if here and not found["connected"]:
+                since = given.screen.time(times.read(found["last_seen"]))
+                given.note(
+                    f"{worker} is offline since {since}: what became of {many(running, 'run')} it "
+                    "tells when it is back, which is waited for; the drain holds without that"
+                )
+            here = found["connected"]
             most = max(most, running)
-            words = f"{worker}: {many(running, 'run')} to end"
+            words = f"{worker}{'' if here else ' (offline)'}: {many(running, 'run')} to end"
             given.progress.say(words, most - running, most)
             time.sleep(IDLE_LOOK_S)
 
