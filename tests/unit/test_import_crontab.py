@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, cast
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barto_cli.commands import importing
 from barto_cli.importing.crontab import (
     Crontab,
     command_name,
+    names_users,
     read_anacrontab,
     read_crontab,
     split_input,
     with_input,
 )
+from barto_cli.importing.host import Host
 from barto_cli.importing.jobs import (
     Found,
     Heading,
@@ -30,6 +36,7 @@ from barto_cli.importing.jobs import (
 )
 from bartos.check import check
 from bartos.schedules import Definition, load_schedules
+from libbarto.errors import UserError
 
 HEADING = Heading("web1", "barto-cli import crontab", "Tue 24 Nov 2026", ("It is so.",))
 
@@ -347,3 +354,43 @@ def test_whatever_a_crontab_holds_the_schedules_can_be_read(
         assert definition.name == job.name
         assert definition.cron == (job.keys["cron"],)
         assert definition.selector.matches(definition.selector.name or "", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "seems"),
+    [
+        ("# m h\nPATH=/bin\n0 2 * * * root tidy /tmp\n@daily\tann\tx y\n", True),
+        ("0 2 * * * root tidy /tmp\n0 3 * * * pg_dump app\n", False),
+        ("0 2 * * * root\n", False),
+        ("#0 2 * * * root tidy /tmp\nno line at all\n", False),
+        ("", False),
+    ],
+)
+def test_a_user_before_every_command_is_noticed_where_none_is_expected(
+    text: str, seems: bool
+) -> None:
+    assert names_users(text, {"root", "ann"}) is seems
+
+
+def test_a_crontab_in_the_format_of_the_system_is_doubted_or_read_as_it_is_meant(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "jobs"
+    file.write_text("0 2 * * * root tidy /tmp\n")
+    host = Host("UTC", tmp_path, "ann", False)
+    (job,) = (found := host.crontabs([file], own=False)).jobs
+    assert (job.keys["run_as"], job.keys["cmds"]) == ("ann", ["root tidy /tmp"])
+    (doubt,) = losses(named(found, ""))
+    assert doubt.startswith(f"{file}: each command begins with the name of a user")
+    assert doubt.endswith("with --system it is the user")
+    (job,) = (found := host.crontabs([file], own=False, system=True) + Found()).jobs
+    assert (job.keys["run_as"], job.keys["cmds"], found.doubts) == ("root", ["tidy /tmp"], ())
+    (tmp_path / "var/spool/cron").mkdir(parents=True)
+    file = file.rename(tmp_path / "var/spool/cron/bob")
+    assert host.crontabs([file], own=False).doubts == ()
+
+
+def test_how_crontabs_are_written_is_said_of_files_that_are_named() -> None:
+    for kind, paths in (("crontab", ()), ("systemd", (Path("x.timer"),))):
+        with pytest.raises(UserError, match="name its file"):
+            importing.run(importing.Wanted(cast(Any, kind), paths, system=True))

@@ -42,6 +42,7 @@ class Wanted:
     kind: Literal["crontab", "systemd"]
     paths: Sequence[Path] = ()
     own: bool = False
+    system: bool = False
     prefix: str | None = None
     output: Path | None = None
     disable: bool = False
@@ -61,11 +62,18 @@ def run(wanted: Wanted) -> int:
             "--disable takes the jobs away from where they are: say with --output FILE where the "
             "schedules are to be, as schedules.d/cron.toml"
         )
+    if wanted.system and (wanted.kind != "crontab" or not wanted.paths):
+        raise UserError(
+            "--system says how a crontab is written that is not where cron keeps it: name its file"
+        )
     host = Host(_zone())
-    read = host.crontabs if wanted.kind == "crontab" else host.timers
     name = socket.gethostname().partition(".")[0] or "localhost"
     prefix = f"{name}-" if wanted.prefix is None else wanted.prefix
-    found = named(read(wanted.paths, own=wanted.own), prefix)
+    if wanted.kind == "crontab":
+        read = host.crontabs(wanted.paths, own=wanted.own, system=wanted.system)
+    else:
+        read = host.timers(wanted.paths, own=wanted.own)
+    found = named(read, prefix)
     text = as_toml(found, _heading(wanted, name))
     by = "cron" if wanted.kind == "crontab" else "systemd"
     for line in losses(found):
@@ -105,6 +113,7 @@ def _heading(wanted: Wanted, host: str) -> Heading:
     when = times.shown(now, times.zone_here(), datetime(1, 1, 1, tzinfo=UTC))
     words = ["barto-cli", "import", wanted.kind, *map(str, wanted.paths)]
     words += ["--user"] if wanted.own else []
+    words += ["--system"] if wanted.system else []
     return Heading(host, " ".join(words), when, _REMARKS[wanted.kind])
 
 

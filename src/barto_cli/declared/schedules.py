@@ -178,6 +178,12 @@ def import_(
         ),
     ] = None,
     user: Annotated[bool, cli.Option("--user", help="Your own alone, not the system's.")] = False,
+    system: Annotated[
+        bool,
+        cli.Option(
+            "--system", help="The crontabs named have a user before each command, as /etc/crontab."
+        ),
+    ] = False,
     name: Annotated[
         str | None,
         cli.Option(metavar="PREFIX", help="What names begin with; left out: this host's, and -."),
@@ -212,6 +218,7 @@ def import_(
         kind=kind.value,
         paths=paths or (),
         own=user,
+        system=system,
         prefix=name,
         output=output,
         disable=disable,

@@ -8,7 +8,7 @@ what it is for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,21 @@ class Crontab:
 def read_crontab(crontab: Crontab) -> Found:
     """The jobs of a crontab, and what is left in it."""
     return _Reader(crontab).read()
+
+
+def names_users(text: str, users: Collection[str]) -> bool:
+    """Whether each job of a crontab seems to begin with one of `users`, as in /etc/crontab, where
+    none is expected.
+
+    >>> names_users("@daily root tidy", {"root"}), names_users("@daily tidy", {"root"})
+    (True, False)
+    """
+    found = []
+    for line in text.split("\n"):
+        if _is_job(line.strip()) and not line.strip().startswith("#"):
+            split = _split(line.strip(), with_user=True)
+            found.append(split is not None and split[1] in users)
+    return bool(found) and all(found)
 
 
 class _Reader:

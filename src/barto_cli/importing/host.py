@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from barto_cli.importing.crontab import Crontab, read_anacrontab, read_crontab
+from barto_cli.importing.crontab import Crontab, names_users, read_anacrontab, read_crontab
 from barto_cli.importing.jobs import Found, Left
 from barto_cli.importing.units import Timer, parse_unit, read_timer, started
 from libbarto.errors import UserError
@@ -44,22 +44,23 @@ class Host:
 
     # -- cron -------------------------------------------------------------------------------------
 
-    def crontabs(self, paths: Sequence[Path], *, own: bool) -> Found:
+    def crontabs(self, paths: Sequence[Path], *, own: bool, system: bool = False) -> Found:
         """The jobs of the crontabs that are named; of none, those of this host: all of them for
-        root, the user's own for others and with `own`. Raises `UserError`."""
+        root, the user's own for others and with `own`. With `system` the files that are named have
+        a user before each command, as /etc/crontab has, wherever they are. Raises `UserError`."""
         if paths:
-            return _sum(self._named(path) for path in paths)
+            return _sum(self._named(path, system=system) for path in paths)
         if own or not self.is_root:
             return self._own()
         return self._system()
 
-    def _named(self, path: Path) -> Found:
+    def _named(self, path: Path, *, system: bool = False) -> Found:
         if path.is_dir():
             files = sorted(it for it in path.iterdir() if CRON_D_NAME.fullmatch(it.name))
-            return _sum(self._crontab(it) for it in files if it.is_file())
-        return self._crontab(path)
+            return _sum(self._crontab(it, system=system) for it in files if it.is_file())
+        return self._crontab(path, system=system)
 
-    def _crontab(self, path: Path, where: str = "") -> Found:
+    def _crontab(self, path: Path, where: str = "", *, system: bool = False) -> Found:
         text = read_lossless(path)
         shown = where or str(path)
         if path.name == "anacrontab":
@@ -68,11 +69,18 @@ class Host:
         file = str(path.absolute())
         if within.name == "cron.d":
             return read_crontab(Crontab(text, shown, None, self.zone, path.name, file))
-        if path.name == "crontab" and within.name == "etc":
+        if system or (path.name == "crontab" and within.name == "etc"):
             return read_crontab(Crontab(text, shown, None, self.zone, "", file))
         spool = within.name in {"crontabs", "cron"} and within.parent.name in {"cron", "spool"}
         user = path.name if spool else self.user
-        return read_crontab(Crontab(text, shown, user, self.zone, "", file))
+        found = read_crontab(Crontab(text, shown, user, self.zone, "", file))
+        if spool or not names_users(text, {one.pw_name for one in pwd.getpwall()}):
+            return found
+        doubt = (
+            f"{shown}: each command begins with the name of a user of this host, as in "
+            "/etc/crontab: it was taken for a part of the command; with --system it is the user"
+        )
+        return replace(found, doubts=(doubt,))
 
     def _own(self) -> Found:
         text = own_crontab()

@@ -68,9 +68,15 @@ class Found:
 
     jobs: tuple[Job, ...] = ()
     left: tuple[Left, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """What may have been misread, each with its file, and how it would be read otherwise."""
 
     def __add__(self, other: Found) -> Found:
-        return Found((*self.jobs, *other.jobs), (*self.left, *other.left))
+        return Found(
+            (*self.jobs, *other.jobs),
+            (*self.left, *other.left),
+            (*self.doubts, *other.doubts),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def named(found: Found, prefix: str) -> Found:
             name, number = f"{base[: NAME_MOST - 5]}-{number}", number + 1
         taken.add(name)
         jobs.append(replace(job, name=name))
-    return Found(tuple(jobs), found.left)
+    return replace(found, jobs=tuple(jobs))
 
 
 def is_text(text: str) -> bool:
@@ -184,7 +190,9 @@ def comment(text: str) -> Iterator[str]:
 
 
 def losses(found: Found) -> Iterator[str]:
-    """What a person is told beside the file: all that was lost, by where it stands."""
+    """What a person is told beside the file: what may be misread, and all that was lost, by where
+    it stands."""
+    yield from found.doubts
     for job in found.jobs:
         for lost in job.lost:
             yield f"{job.where}: {PROGRESS}{lost}"
