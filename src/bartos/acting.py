@@ -377,6 +377,17 @@ class Actions:
         """What goes on of a schedule, for who only looks: nothing before the store was read."""
         return self.going_on(definition) if self._dispatching.begun else []
 
+    async def waiting(self, most: int) -> list[OrderRow]:
+        """Starts that the server wants made and no worker has claimed, for who only looks: no more
+        than `most` are looked at, and none before the store was read."""
+        if not self._dispatching.begun:
+            return []
+        ids = [run_id for one in self.definitions for run_id in self._dispatching.pending(one.uid)]
+        found: list[OrderRow] = []
+        for run_id in ids[:most]:
+            found += await self._store.orders(run_id=run_id)
+        return [one for one in found if not one.claimed and one.verdict is None]
+
     def is_over(self, run_id: bytes) -> bool:
         """Has this run a verdict, and is nothing of it to be started?"""
         return not self._dispatching.knows(run_id)

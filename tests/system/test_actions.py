@@ -323,9 +323,13 @@ async def test_a_schedule_is_cancelled_on_all_its_workers(barto: World) -> None:
 async def test_a_start_that_is_given_up_names_the_worker_that_was_meant(barto: World) -> None:
     await fleet(barto)
     await away(barto, "leia")
-    await post(barto, "/runs", schedule="backup", on="leia")
+    asked = await post(barto, "/runs", schedule="backup", on="leia")
+    (waits,) = (await get(barto, "/verdicts?verdict=waiting"))["starts"]
+    assert (waits["worker"], waits["reason"]) == ("leia", "for leia to take it")
+    assert waits["run"] == asked["workers"][0]["run"]
     answer = await post(barto, "/schedules/backup/cancel")
     assert states(answer) == {"leia": "confirmed"}
+    assert (await get(barto, "/verdicts?verdict=waiting"))["starts"] == []
     await barto.close()
 
 

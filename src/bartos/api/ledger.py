@@ -28,6 +28,7 @@ from bartos.api.runs import PAGE_MAX
 from bartos.checksum import Checker, OutputCheck
 from bartos.nearest import nearest
 from bartos.services import Services
+from bartos.store.orders import IntentRow
 from bartos.store.port import RangeKey, RunFilter, RunRow, SlotRange, WaitingRow
 from libbarto.identity import uuid_text
 from libbarto.message.v2.record import Verdict
@@ -36,6 +37,8 @@ FINDINGS_MAX = 1000
 """Faults that are listed in one answer; all of them are counted."""
 NOW_MAX = 1000
 """What has no verdict yet, in one answer."""
+ORDERS_MAX = 100
+"""Starts without a run that are looked at."""
 WORDS = {verdict.word: verdict for verdict in Verdict}
 NOW_WORDS = ("running", "late", "unknown", "waiting")
 
@@ -323,6 +326,7 @@ async def _now(given: Services, wanted: RunFilter, words: frozenset[str]) -> lis
     told: list[Start] = []
     if "waiting" in words:
         told += [_waiting(row) for row in await given.store.waiting()]
+        told += [_ordered(order.intent) for order in await given.actions.waiting(ORDERS_MAX)]
     if words & {"late", "unknown"}:
         names = {row.uid: row.name for row in await given.store.workers()}
         schedules = await given.store.schedule_words()
@@ -352,6 +356,20 @@ def _waiting(row: WaitingRow) -> Start:
         verdict="waiting",
         reason=row.why,
         run=uuid_text(row.run_id),
+    )
+
+
+def _ordered(intent: IntentRow) -> Start:
+    """A start that its worker has not claimed yet: it may be away."""
+    return Start(
+        schedule=intent.schedule,
+        worker=intent.worker,
+        first=moment(intent.slot),
+        last=moment(intent.slot),
+        count=1,
+        verdict="waiting",
+        reason=f"for {intent.worker or 'a worker'} to take it",
+        run=uuid_text(intent.run_id),
     )
 
 
