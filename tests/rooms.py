@@ -124,6 +124,7 @@ ROOMS: dict[str, Room] = {
     "bartos.config": Room.SHELL,
     "bartos.app": Room.SHELL,
     "bartos.editing": Room.SHELL,
+    "bartos.ending": Room.SHELL,
     "bartos.enrolment": Room.SHELL,
     "bartos.listening": Room.SHELL,
     "bartos.reload": Room.SHELL,

@@ -26,9 +26,10 @@ from bartos.api.guard import over_unix_socket
 from bartos.channels import Channels, channels_of
 from bartos.config import Configuration, Settings
 from bartos.dispatching import FileWitness
+from bartos.ending import end_all
 from bartos.enrolment import SharedKeyEnrolment
 from bartos.init import Initialised
-from bartos.listening import Listener, bind_local, bind_network
+from bartos.listening import Listener, bind_local, bind_network, once_open
 from bartos.news import alarms, connections
 from bartos.planning import Planner
 from bartos.reload import Reloader
@@ -239,9 +240,10 @@ class Bartos:
         )
         app = create_app(services, self._serve_worker)
         tls = server_context(identity.cert, identity.key, settings.tls.client_ca_cert)
+        opened = self.server.store_open
         self._listeners = [
-            Listener(app, self._network, tls),
-            Listener(over_unix_socket(app), bind_local(self._state / SOCKET)),
+            Listener(once_open(app, opened), self._network, tls),
+            Listener(once_open(over_unix_socket(app), opened), bind_local(self._state / SOCKET)),
         ]
 
     def stop(self) -> None:
@@ -274,8 +276,8 @@ class Bartos:
             self.server.feed.close()
             for listener in self._listeners:
                 listener.stop()
+            await end_all(tasks[-1:])  # before the store that it reads is closed
             await self.server.stop()
-            tasks[-1].cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(OSError):
                 (self._state / SOCKET).unlink()

@@ -24,6 +24,9 @@ from libbarto.transport import MAX_MESSAGE
 log = logging.getLogger("bartos")
 
 BACKLOG: Final = 1024
+OPENING_S: Final = 3.0
+HEALTH: Final = frozenset({"/healthz", "/readyz"})
+"""What is asked to know whether the store is open waits for nothing."""
 
 
 def check_address(host: str) -> None:
@@ -119,6 +122,21 @@ async def _say_stopping(send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def once_open(app: ASGIApp, opened: asyncio.Event) -> ASGIApp:
+    """`app`, whose requests wait for a moment while the store is `opened` for the first time: who
+    starts a server and asks it something in the next line is answered, and not told to ask again.
+    """
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        if not opened.is_set() and scope.get("path") not in HEALTH:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OPENING_S):
+                    await opened.wait()
+        await app(scope, receive, send)
+
+    return call
 
 
 class Listener:

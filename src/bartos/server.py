@@ -16,6 +16,7 @@ from bartos.alerting import Alerting
 from bartos.audit import Auditor
 from bartos.channels import Channels
 from bartos.dispatching import Dispatching, Witness
+from bartos.ending import end_all
 from bartos.endpoints.ws_worker import CreditPool, WorkerLink
 from bartos.feed import Feed
 from bartos.floating import holds
@@ -137,9 +138,7 @@ class Server:
         for link in list(self._links):
             link.leave("the server is stopping")
         await self.writer.drain(DRAIN_S)
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await end_all(self.tasks)
         await self.store.close()
 
     async def serve_worker(self, transport: Transport) -> None:

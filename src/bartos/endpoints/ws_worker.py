@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final, assert_never
 
+from bartos.ending import end_all
 from bartos.hub import Fork, Hub, Member, Orders
 from bartos.planning import Planner
 from bartos.store.orders import Audit
@@ -177,9 +178,7 @@ class WorkerLink:
             )
             await self._transport.close(1013, "the server's database is away; try again")
         finally:
-            for task in (reader, pusher):
-                task.cancel()
-            await asyncio.gather(reader, pusher, return_exceptions=True)
+            await end_all((reader, pusher))
             self._gone()
             await self._transport.close()
 
