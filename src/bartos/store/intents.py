@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Table, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartos.store.engines import Conflict, Engines
@@ -227,71 +228,51 @@ class Intents:
     # -- pauses -----------------------------------------------------------------------------------
 
     async def pauses(self) -> list[PauseRow]:
-        query = select(pause).order_by(pause.c.schedule, pause.c.schedule_uid)
-        async with self._engines.read() as connection:
-            rows = (await connection.execute(query)).all()
-        return [
-            PauseRow(bytes(row.schedule_uid), row.schedule, row.who, row.at, row.reason, row.until)
-            for row in rows
-        ]
+        rows = await self._standing(pause, pause.c.schedule, pause.c.schedule_uid)
+        return [PauseRow(**row) for row in rows]
 
     async def change_pauses(
         self, put: Sequence[PauseRow], drop: Collection[bytes], audits: Sequence[Audit]
     ) -> None:
-        gone = {*drop, *(row.schedule_uid for row in put)}
-        async with self._engines.write() as connection:
-            for part in _parts(sorted(gone)):
-                await connection.execute(delete(pause).where(pause.c.schedule_uid.in_(part)))
-            if put:
-                await connection.execute(
-                    insert(pause),
-                    [
-                        {
-                            "schedule_uid": row.schedule_uid,
-                            "schedule": row.schedule,
-                            "who": row.who,
-                            "at": row.at,
-                            "reason": row.reason,
-                            "until": row.until,
-                        }
-                        for row in put
-                    ],
-                )
-            await _audit(connection, audits)
+        rows = {row.schedule_uid: asdict(row) for row in put}
+        await self._change_standing(pause, pause.c.schedule_uid, rows, drop, audits)
 
     # -- drains -----------------------------------------------------------------------------------
 
     async def drains(self) -> list[DrainRow]:
-        query = select(drain).order_by(drain.c.worker, drain.c.worker_uid)
-        async with self._engines.read() as connection:
-            rows = (await connection.execute(query)).all()
-        return [
-            DrainRow(bytes(row.worker_uid), row.worker, row.who, row.at, row.reason, row.until)
-            for row in rows
-        ]
+        rows = await self._standing(drain, drain.c.worker, drain.c.worker_uid)
+        return [DrainRow(**row) for row in rows]
 
     async def change_drains(
         self, put: Sequence[DrainRow], drop: Collection[bytes], audits: Sequence[Audit]
     ) -> None:
-        gone = {*drop, *(row.worker_uid for row in put)}
+        rows = {row.worker_uid: asdict(row) for row in put}
+        await self._change_standing(drain, drain.c.worker_uid, rows, drop, audits)
+
+    # -- what both have in common -----------------------------------------------------------------
+
+    async def _standing(
+        self, table: Table, name: Column[str], uid: Column[bytes]
+    ) -> list[dict[str, Any]]:
+        async with self._engines.read() as connection:
+            rows = (await connection.execute(select(table).order_by(name, uid))).mappings().all()
+        return [{**row, uid.name: bytes(row[uid])} for row in rows]
+
+    async def _change_standing(
+        self,
+        table: Table,
+        uid: Column[bytes],
+        put: Mapping[bytes, Mapping[str, object]],
+        drop: Collection[bytes],
+        audits: Sequence[Audit],
+    ) -> None:
+        """Put rows, by their uid, into a table in place of those that it has of them, and drop
+        others, with what the history says of it."""
         async with self._engines.write() as connection:
-            for part in _parts(sorted(gone)):
-                await connection.execute(delete(drain).where(drain.c.worker_uid.in_(part)))
+            for part in _parts(sorted({*drop, *put})):
+                await connection.execute(delete(table).where(uid.in_(part)))
             if put:
-                await connection.execute(
-                    insert(drain),
-                    [
-                        {
-                            "worker_uid": row.worker_uid,
-                            "worker": row.worker,
-                            "who": row.who,
-                            "at": row.at,
-                            "reason": row.reason,
-                            "until": row.until,
-                        }
-                        for row in put
-                    ],
-                )
+                await connection.execute(insert(table), list(put.values()))
             await _audit(connection, audits)
 
     async def audit(self, rows: Sequence[Audit]) -> None:
