@@ -260,10 +260,10 @@ class Bartos:
     async def run(self) -> None:
         """The server's life."""
         self.server.start()
-        tasks = [asyncio.create_task(listener.run()) for listener in self._listeners]
-        tasks.append(asyncio.create_task(self._reload(), name="reload"))
+        listening = [asyncio.create_task(listener.run()) for listener in self._listeners]
+        reloading = asyncio.create_task(self._reload(), name="reload")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        watched = [*tasks, stopping, *self.server.tasks]
+        watched = [*listening, reloading, stopping, *self.server.tasks]
         try:
             while not stopping.done():
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
@@ -276,9 +276,9 @@ class Bartos:
             self.server.feed.close()
             for listener in self._listeners:
                 listener.stop()
-            await end_all(tasks[-1:])  # before the store that it reads is closed
+            await end_all([reloading])  # before the store that it reads is closed
             await self.server.stop()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*listening, return_exceptions=True)
             with contextlib.suppress(OSError):
                 (self._state / SOCKET).unlink()
 
@@ -377,7 +377,7 @@ def _public_url(settings: Settings, port: int, addresses: tuple[str, ...]) -> st
     if settings.public_url is not None and not urlsplit(settings.public_url).path:
         return settings.public_url
     host = settings.listen
-    if host in {"0.0.0.0", "::", ""}:  # noqa: S104  # every network is what the user asked for
+    if settings.listens_everywhere:
         outside = [address for address in addresses if not _is_loopback(address)]
         host = outside[0] if outside else socket.gethostname()
     return Endpoint(host, port, secure=True).url()

@@ -185,11 +185,16 @@ class Settings(Common):
     )
 
     @property
+    def listens_everywhere(self) -> bool:
+        """Whether it listens on every network of its host."""
+        return self.listen in {"0.0.0.0", "::"}  # noqa: S104  # as the user asked
+
+    @property
     def reached_as(self) -> tuple[str, ...]:
         """The names and addresses by which others know this server, as far as they are written."""
         outside = urlsplit(self.public_url).hostname if self.public_url else None
-        everywhere = self.listen in {"0.0.0.0", "::"}  # noqa: S104  # as the user asked
-        return tuple(host for host in ("" if everywhere else self.listen, outside) if host)
+        here = None if self.listens_everywhere else self.listen
+        return tuple(host for host in (here, outside) if host)
 
     def secret(self) -> str | None:
         """The API key of the file, read from its own file if it is in one. Raises `ConfigError`."""
