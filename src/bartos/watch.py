@@ -42,7 +42,7 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Seen:
     """How things stand: planned starts that have no verdict yet though they should, runs that
     seem to hang, schedules that nobody carries out."""
 
@@ -65,7 +65,7 @@ class Watch:
         clock: Clock,
         connected: Callable[[], Mapping[bytes, int]],
     ) -> None:
-        self.last = Outlook()
+        self.last = Seen()
         self._store = store
         self._planner = planner
         self._clock = clock
@@ -81,20 +81,18 @@ class Watch:
         self._said_stuck: set[bytes] = set()
         self._said_idle: set[str] = set()
 
-    async def look(self) -> Outlook:
+    async def look(self) -> Seen:
         """How things stand now. Raises `StoreUnavailable`."""
         async with self._looking:
             now = self._clock.boottime()
             if self._looked_at is None or now - self._looked_at > FRESH_S:
                 workers = await self._store.workers()
-                self.last = Outlook(
-                    await self._undecided(), await self._stuck(), self._idle(workers)
-                )
+                self.last = Seen(await self._undecided(), await self._stuck(), self._idle(workers))
                 self._looked_at = now
                 self._say()
             return self.last
 
-    async def recent(self) -> Outlook:
+    async def recent(self) -> Seen:
         """How things stood when it was last looked, not long ago. Raises `StoreUnavailable`."""
         now = self._clock.boottime()
         if self._looked_at is None or now - self._looked_at > 2 * LOOK_EVERY_S:

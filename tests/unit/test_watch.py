@@ -46,7 +46,7 @@ class Looking(Fleet):
         self.planner = Planner()
         self.watch = Watch(self.store, self.planner, self.clock, lambda: self.connected)
 
-    async def look(self, seconds: float = 61) -> watch.Outlook:
+    async def look(self, seconds: float = 61) -> watch.Seen:
         await self.clock.advance(seconds=seconds)
         return await self.watch.look()
 
