@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from bartoc.journal import LaneFacts, Spooled, Transaction
 from bartoc.journal_memory import MemoryJournal
@@ -61,6 +63,14 @@ class ModelJournal(MemoryJournal):
         self._seen_body = b""
         self._slots: dict[bytes, set[int]] = {}
         store.disks[spool_id] = self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """What it holds once more, in the same world: a copy is looked at as the original is."""
+        memo |= {id(one): one for one in (self._findings, self._luck, self._store)}
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        vars(copied).update(copy.deepcopy(vars(self), memo))
+        return copied
 
     def claimed(self, run_id: bytes, attempt: int) -> bool:
         """Is this claim committed?"""
