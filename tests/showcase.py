@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from bartos.hourly import matched
-from bartos.plan import spec_of
+from bartos.plan import Plan, spec_of
 from bartos.planning import facts_of
 from bartos.schedules import Definition, definition_json, load_schedules
 from bartos.services import Connected, Pages
@@ -202,7 +201,7 @@ async def showcase() -> Barto:
     await barto.store.replace_schedules(rows, NOON - 30 * DAY)
     barto.planner.load(rows)
     facts = [facts_of(row) for row in await barto.store.workers()]
-    here = matched(made, facts)
+    here = Plan(made).matched(facts)
     texts = {it.uid: timing_text(spec_of(it)) for it in made}
     await barto.store.keep_timings({timing_hash(text): text for text in texts.values()})
     for fact in facts:

@@ -45,20 +45,6 @@ class Window:
     width: int
 
 
-def matched(
-    definitions: Sequence[Definition], workers: Sequence[WorkerFacts]
-) -> dict[str, list[WorkerFacts]]:
-    """For each schedule in force, by name, the workers that run it."""
-    plan = Plan(definitions)
-    found: dict[str, list[WorkerFacts]] = {}
-    for worker in workers:
-        refused = {refusal.schedule for refusal in plan.refusals(worker)}
-        for definition in plan.matching(worker):
-            if definition.name not in refused:
-                found.setdefault(definition.name, []).append(worker)
-    return found
-
-
 def planned(
     definitions: Sequence[Definition],
     workers: Sequence[WorkerFacts],
@@ -67,7 +53,7 @@ def planned(
 ) -> Counted:
     """How many starts are planned in each span of a window; what is paused is not planned."""
     counted = Counted()
-    found = matched(definitions, workers)
+    found = Plan(definitions).matched(workers)
     for definition in definitions:
         here = found.get(definition.name, [])
         if not definition.enabled or not here or definition.after is not None:

@@ -80,6 +80,15 @@ class Plan:
             if (reason := _refused(definition, worker)) is not None
         ]
 
+    def matched(self, workers: Iterable[WorkerFacts]) -> dict[str, list[WorkerFacts]]:
+        """For each schedule in force, by name, the workers that run it."""
+        found: dict[str, list[WorkerFacts]] = {}
+        for worker in workers:
+            for definition in self.matching(worker):
+                if _refused(definition, worker) is None:
+                    found.setdefault(definition.name, []).append(worker)
+        return found
+
     def set_for(self, worker: WorkerFacts) -> ScheduleSet:
         """All that `worker` is to do by itself: what floats is no part of it.
 

@@ -142,10 +142,10 @@ def preview(
     told = _changes(old, new, workers)
     touched = {change.name for change in told if change.kind != "removed"}
     before, after = Plan(old), Plan(new)
-    matched = _matched(after, workers)
+    matched = after.matched(workers)
     mine = [it for it in new if it.name in touched and it.enabled]
     load = Load(new, matched, now)
-    load_before = Load(old, _matched(before, workers), now)
+    load_before = Load(old, before.matched(workers), now)
     return Preview(
         Report(
             (),
@@ -277,17 +277,6 @@ def trigger_text(definition: Definition) -> str:
 
 
 # -- when -----------------------------------------------------------------------------------------
-
-
-def _matched(plan: Plan, workers: Sequence[WorkerFacts]) -> dict[str, list[WorkerFacts]]:
-    """For each schedule in force, by name, the workers that run it."""
-    found: dict[str, list[WorkerFacts]] = {}
-    for worker in workers:
-        refused = {refusal.schedule for refusal in plan.refusals(worker)}
-        for definition in plan.matching(worker):
-            if definition.name not in refused:
-                found.setdefault(definition.name, []).append(worker)
-    return found
 
 
 def _next(

@@ -3,8 +3,8 @@ when they come."""
 
 from __future__ import annotations
 
-from bartos.hourly import Counted, Window, matched, per_span, planned
-from bartos.plan import WorkerFacts, spec_of
+from bartos.hourly import Counted, Window, per_span, planned
+from bartos.plan import Plan, WorkerFacts, spec_of
 from bartos.schedules import Definition, load_schedules
 from bartos.store.orders import ALL_SCHEDULES, PauseRow
 from libbarto.schedule import Timetable
@@ -46,7 +46,7 @@ def test_what_follows_another_or_runs_nowhere_is_not_counted() -> None:
 
 def test_what_a_worker_refuses_is_not_its_own() -> None:
     made = load(f'{NIGHTLY}\nrun_as = "postgres"')
-    assert matched(made, fleet(1, root=False)) == {}
+    assert Plan(made).matched(fleet(1, root=False)) == {}
     assert counts(planned(made, fleet(1, root=False), DAY)) == {}
 
 
