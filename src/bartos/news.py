@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from bartos import feed as kinds
@@ -19,6 +20,7 @@ from bartos.hub import Hub
 from bartos.overview import Overview
 from bartos.planning import Planner
 from bartos.services import Connected
+from bartos.store.coverage import range_of
 from bartos.store.orders import NOBODY, Closing, CursorRow, DispatchChange, OrderRow, Undone
 from bartos.store.port import Batch, RunRow, SlotRange, Store
 from bartos.watch import Watch
@@ -118,7 +120,7 @@ class News:
             if isinstance(record, Claimed | Started | Ended):
                 self._runs[record.run_id] = None
             elif isinstance(record, Decided) and record.verdict in _VERDICTS:
-                self._ranges.append(_range(batch, record, self._clock.now()))
+                self._ranges.append(replace(range_of(batch, record), decided_at=self._clock.now()))
         if batch.lane is Lane.OUTPUT:
             for run_id, worker in list(self._incomplete.items()):
                 if worker == batch.worker_uid:
@@ -302,23 +304,6 @@ class News:
                 row, links.get(row.uid), refused.get(row.uid, ""), drains.get(row.uid)
             )
             self._feed.publish(kinds.WORKER, told, worker=row.name)
-
-
-def _range(batch: Batch, record: Decided, now: int) -> SlotRange:
-    return SlotRange(
-        schedule_uid=record.schedule_uid,
-        schedule=record.schedule,
-        worker_uid=batch.worker_uid,
-        worker=batch.worker,
-        first_slot=record.first_slot,
-        last_slot=record.last_slot,
-        count=record.count,
-        verdict=Verdict(record.verdict),
-        reason=record.reason,
-        decided_at=now,
-        run_id=record.run_id,
-        kind=record.kind,
-    )
 
 
 def _undone(row: CursorRow, one: Undone) -> SlotRange:
