@@ -20,6 +20,7 @@ import barto_cli.app
 import bartoc.cli
 import bartos.cli
 import bartos.config
+from barto_cli.commands import topics
 from bartos.schedules import Definition
 from libbarto.command_line import Context, Program
 from libbarto.settings import Keys, fields_of, table_of, type_name
@@ -27,16 +28,10 @@ from libbarto.settings import Keys, fields_of, table_of, type_name
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "man"
 
-EXIT_CODES: Final = (
-    ("0", "done, whatever it reports"),
-    ("1", "it failed, or a check found something"),
-    ("2", "usage or configuration"),
-    ("3", "the server, or its database, cannot be reached"),
-    ("4", "refused"),
-    ("5", "no such thing"),
-    ("6", "something would change (plan, migrate --check)"),
-    ("130", "interrupted"),
-)
+EXIT_CODES: Final = {
+    **dict(topics.EXIT_CODES),
+    "6": "something would change (plan, migrate --check)",
+}
 SEE: Final = {
     "barto-cli": ("bartos(8)", "bartoc(8)", "bartos.toml(5)"),
     "bartos": ("bartos.toml(5)", "bartoc(8)", "barto-cli(1)"),
@@ -118,7 +113,7 @@ def program_page(program: Program, section: int) -> str:
             lines += [".PP", "For example:", ".PP", ".RS 4", ".nf"]
             lines += [*map(roff, command.examples), ".fi", ".RE"]
     lines += [".SH EXIT STATUS"]
-    for code, meaning in EXIT_CODES:
+    for code, meaning in EXIT_CODES.items():
         lines += [".TP", f"\\fB{code}\\fR", roff(meaning)]
     lines += [".SH FILES"]
     for file, meaning in FILES[name]:
